@@ -1,0 +1,41 @@
+# The one list of commands, the same for people and for CI. "make" alone prints it.
+#
+# ARGS goes to the program behind a target: make demo ARGS="--keep", make test ARGS="-k kafka".
+# SCALE is short for the demo's --scale: make demo SCALE=0.01.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: setup demo test bench lint format clean help
+
+ARGS ?=
+SCALE ?=
+
+setup: ## Install what is missing: system packages, .venv, the compiled core, Kafka's jars
+	@deploy/setup.sh
+
+demo: setup ## Run the national year through Kafka and the worker (SCALE=0.01 is the quick one)
+	@.venv/bin/gatejoin demo $(if $(SCALE),--scale $(SCALE)) $(ARGS)
+
+test: setup ## Run all tests, linters and type checks included (ARGS="-k kafka" picks some)
+	@.venv/bin/python -m pytest $(ARGS)
+
+bench: setup ## Run the benchmarks against their named peers
+	@.venv/bin/python -m pytest benchmarks $(ARGS)
+
+lint: setup ## Check style, formatting and types
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+
+format: setup ## Format the code and mend what can be mended
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+clean: ## Remove all that was made here, .venv too (Kafka's jars stay in the cache)
+	@rm -rf .venv build dist .benchmarks .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf *.egg-info core_ext/*.so core_ext/*.c core_ext/*.html
+	@find core_ext stream tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## Print this list
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 10
