@@ -1,0 +1,893 @@
+/* A strict walk over one JSON object (RFC 8259), without recursion and without building anything.
+ *
+ * What it is: `json_document_load` finds every string of a text with SIMD and checks all that can
+ * be checked without grammar (UTF-8, control characters, escapes); `json_members` then walks an
+ * object, and notes for each known key the kind and place of its last value.
+ * Who calls it: the record scanner and the log line reader.
+ * What it must never know: which keys there are, what they mean, where the text comes from.
+ *
+ * How it works. Outside of strings a JSON text has few bytes, and inside of strings nothing
+ * matters but where they end. So a first pass lists the offsets of all quotes that are not
+ * escaped, 64 bytes at a time; by the grammar they open and close strings in turn. The walk reads
+ * only the bytes between strings, and steps over a string by taking two offsets from the list.
+ * If a text is no JSON, a backslash outside of strings may have hidden a quote, but the walk meets
+ * that backslash first and refuses it.
+ *
+ * The walk needs no bounds checks within the text: a text is refused at once unless its last byte
+ * (white space aside) is a `}` that is in no string, and no number, literal or white space goes
+ * past that. Only after a `}` has been read the end must be looked for.
+ *
+ * Reading ahead: up to JSON_READ_AHEAD bytes beyond the end are read, and mean nothing. If they
+ * might lie on another page than the last byte, the text is copied first.
+ */
+#ifndef GATEJOIN_JSON_SCANNER_H
+#define GATEJOIN_JSON_SCANNER_H
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "simd_path.h"
+
+#define JSON_READ_AHEAD 64
+#define JSON_PAGE_BYTES 4096
+#define JSON_LENGTH_MAX INT32_MAX
+#define JSON_WORD_MAX 24    /* bytes of the longest known word */
+#define JSON_FIELDS_MAX 31  /* known keys of one object */
+#define JSON_UNKNOWN 31     /* what an unknown word is found as */
+#define JSON_WORD_SLOTS_LOG2 6
+#define JSON_WORD_SLOTS (1 << JSON_WORD_SLOTS_LOG2)
+
+#if !defined(__SANITIZE_ADDRESS__) && defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define JSON_ALWAYS_COPY 1 /* so that the sanitizer sees every read beyond the copy */
+#else
+#define JSON_ALWAYS_COPY 0
+#endif
+
+enum json_error {
+    JSON_OK,
+    JSON_OUT_OF_MEMORY,
+    JSON_TOO_LONG,
+    JSON_NO_OBJECT,
+    JSON_NO_UTF8,
+    JSON_OPEN_STRING,
+    JSON_CONTROL_CHARACTER,
+    JSON_BAD_ESCAPE,
+    JSON_LONE_SURROGATE,
+    JSON_BAD_NUMBER,
+    JSON_BAD_LITERAL,
+    JSON_NO_KEY,
+    JSON_NO_COLON,
+    JSON_NO_VALUE,
+    JSON_NO_COMMA,
+    JSON_TOO_DEEP,
+    JSON_TRAILING_BYTES,
+    JSON_ERROR_COUNT
+};
+
+static const char *const json_error_texts[JSON_ERROR_COUNT] = {
+    "", "out of memory", "text too long", "no JSON object", "no valid UTF-8",
+    "string without end", "control character in a string", "bad escape in a string",
+    "lone surrogate", "bad number", "bad literal", "key expected", "colon expected",
+    "value expected", "comma or closing bracket expected", "nested too deeply",
+    "more after the object",
+};
+
+enum json_kind {
+    JSON_ABSENT, /* or null, which CONTRACT.md section 1 makes the same */
+    JSON_STRING,
+    JSON_NUMBER,
+    JSON_TRUE,
+    JSON_FALSE,
+    JSON_ARRAY,
+    JSON_OBJECT
+};
+
+/* What the first pass saw anywhere in a text. */
+enum {
+    JSON_HAS_BACKSLASH = 1,
+    JSON_HAS_CONTROL = 2, /* U+0000 to U+001F, white space included */
+    JSON_HAS_DELETE = 4,  /* U+007F */
+    JSON_HAS_NON_ASCII = 8
+};
+
+typedef uint32_t (*json_index_function)(const uint8_t *, uint32_t, uint32_t *, uint32_t *);
+
+/* A text being scanned and all memory that scanning needs; reused from text to text. */
+typedef struct {
+    const uint8_t *base;
+    uint32_t start, end; /* the object within the text, white space cut */
+    uint32_t flags;
+    uint32_t quote_count;
+    uint32_t *quotes;       /* offsets of the quotes that open and close strings, in turn */
+    uint64_t *levels;       /* one bit a level: is it an object */
+    uint8_t *scratch;       /* decoded strings; never moves while a text is scanned */
+    uint8_t *copy;          /* of a text that ends at the end of a page */
+    uint64_t quotes_capacity, levels_capacity, scratch_capacity, copy_capacity;
+    uint64_t scratch_size;
+    json_index_function index;
+    uint32_t depth_max;       /* levels of nesting, the object itself being the first */
+    uint8_t allow_lone_surrogates;
+    uint8_t error;            /* enum json_error */
+    uint32_t error_at;        /* offset of the byte at which it was seen */
+} json_document;
+
+typedef struct {
+    uint32_t start, end; /* of a string without its quotes */
+    uint32_t quote;      /* index in `quotes` of the first quote at or after `start` */
+} json_span;
+
+/* Where the walk is: the next byte, and the next quote at or after it. */
+typedef struct {
+    const uint8_t *byte;
+    const uint32_t *quote;
+} json_cursor;
+
+/* The last value of each known key of one object. */
+typedef struct {
+    uint8_t kind[JSON_FIELDS_MAX + 1];
+    json_span span[JSON_FIELDS_MAX + 1];
+} json_fields;
+
+/* A perfect hash table of known words, keys or values of an enumeration. */
+typedef struct {
+    uint64_t word[3]; /* zero-padded, first byte lowest */
+    uint8_t length;
+    uint8_t number;
+    uint8_t padding[6];
+} json_word;
+
+typedef struct {
+    json_word slots[JSON_WORD_SLOTS];
+    uint64_t multiplier;
+} json_words;
+
+static inline uint64_t json_load8(const uint8_t *bytes)
+{
+    uint64_t word;
+    memcpy(&word, bytes, 8);
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
+    return word;
+}
+
+static inline void json_store8(uint8_t *bytes, uint64_t word)
+{
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
+    memcpy(bytes, &word, 8);
+}
+
+/* ---- known words ---------------------------------------------------------------------------- */
+
+/* At index 16 + n the mask of n bytes; no more than 8, no less than 0. */
+static const uint64_t json_word_masks[16 + JSON_WORD_MAX + 1] = {
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0, 0xff, 0xffff, 0xffffff, 0xffffffff, 0xffffffffff, 0xffffffffffff, 0xffffffffffffff,
+    UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX,
+    UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX,
+    UINT64_MAX,
+};
+
+static inline uint32_t json_word_slot(const json_words *words, uint64_t first, uint64_t second)
+{
+    uint64_t mixed = first ^ (second << 23 | second >> 41);
+    return (uint32_t)((mixed * words->multiplier) >> (64 - JSON_WORD_SLOTS_LOG2));
+}
+
+/* The number of a word of `length` bytes, or JSON_UNKNOWN. JSON_WORD_MAX bytes must be readable. */
+static inline uint32_t json_words_find(const json_words *words, const uint8_t *bytes,
+                                       uint32_t length)
+{
+    if (length > JSON_WORD_MAX)
+        return JSON_UNKNOWN;
+    const uint64_t *masks = json_word_masks + 16 + length;
+    uint64_t first = json_load8(bytes) & masks[0];
+    uint64_t second = json_load8(bytes + 8) & masks[-8];
+    uint64_t third = json_load8(bytes + 16) & masks[-16];
+    const json_word *word = &words->slots[json_word_slot(words, first, second)];
+    uint64_t difference = (first ^ word->word[0]) | (second ^ word->word[1]) |
+                          (third ^ word->word[2]) | (uint64_t)(length ^ word->length);
+    return difference ? JSON_UNKNOWN : word->number;
+}
+
+/* Fills a table; word i gets number i. At most JSON_FIELDS_MAX words of 1 to JSON_WORD_MAX bytes,
+ * of which no two agree in their first 16 bytes. */
+static inline void json_words_init(json_words *words, const char *const *names, uint32_t count)
+{
+    uint64_t seed = UINT64_C(0x9e3779b97f4a7c15);
+    for (;;) {
+        memset(words, 0, sizeof *words);
+        for (uint32_t i = 0; i < JSON_WORD_SLOTS; i++)
+            words->slots[i].length = 255; /* matches no word */
+        words->multiplier = seed | 1;
+        uint32_t placed = 0;
+        for (; placed < count; placed++) {
+            json_word word = {{0, 0, 0}, 0, (uint8_t)placed, {0}};
+            uint8_t padded[JSON_WORD_MAX] = {0};
+            word.length = (uint8_t)strlen(names[placed]);
+            memcpy(padded, names[placed], word.length);
+            for (int i = 0; i < 3; i++)
+                word.word[i] = json_load8(padded + 8 * i);
+            json_word *slot = &words->slots[json_word_slot(words, word.word[0], word.word[1])];
+            if (slot->length != 255)
+                break;
+            *slot = word;
+        }
+        if (placed == count)
+            return;
+        seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    }
+}
+
+/* ---- first pass: where the strings are ------------------------------------------------------ */
+
+/* Lists the unescaped quotes of `bytes` and says in `flags` what else is there. Returns their
+ * count. `quotes` has room for length + JSON_READ_AHEAD entries, and JSON_READ_AHEAD bytes beyond
+ * the end may be read. */
+static inline uint32_t json_index_portable(const uint8_t *bytes, uint32_t length, uint32_t *quotes,
+                                           uint32_t *flags)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
+    uint32_t count = 0, seen = 0, at = 0;
+    while (at < length) {
+        if (length - at >= 8) {
+            uint64_t word = json_load8(bytes + at);
+            uint64_t quote = word ^ (ones * '"'), backslash = word ^ (ones * '\\');
+            uint64_t rubout = word ^ (ones * 0x7f);
+            uint64_t special = word | (word - ones * 0x20) | (quote - ones) |
+                               (backslash - ones) | (rubout - ones);
+            if (!(special & highs)) {
+                at += 8;
+                continue;
+            }
+        }
+        uint32_t stop = length - at >= 8 ? at + 8 : length;
+        for (; at < stop; at++) {
+            uint8_t byte = bytes[at];
+            if (byte == '"') {
+                quotes[count++] = at;
+            } else if (byte == '\\') {
+                seen |= JSON_HAS_BACKSLASH;
+                at++; /* whatever follows is escaped; it may be beyond `stop` or the end */
+                if (at < length) {
+                    byte = bytes[at];
+                    seen |= byte < 0x20 ? JSON_HAS_CONTROL : byte == 0x7f ? JSON_HAS_DELETE
+                                                         : byte >= 0x80   ? JSON_HAS_NON_ASCII
+                                                                          : 0;
+                }
+            } else {
+                seen |= byte < 0x20 ? JSON_HAS_CONTROL : byte == 0x7f ? JSON_HAS_DELETE
+                                                     : byte >= 0x80   ? JSON_HAS_NON_ASCII
+                                                                      : 0;
+            }
+        }
+    }
+    *flags = seen;
+    return count;
+}
+
+#if SIMD_HAS_AVX2_BODY
+/* The bytes of a block of 64 that a backslash escapes, one bit each. `carry` says whether the
+ * block before ended in a backslash that escapes the first byte of this one. After Langdale and
+ * Lemire, "Parsing Gigabytes of JSON per Second". */
+static inline uint64_t json_escaped(uint64_t backslash, uint64_t *carry)
+{
+    const uint64_t even = UINT64_C(0x5555555555555555);
+    backslash &= ~*carry;
+    uint64_t follows = backslash << 1 | *carry;
+    uint64_t odd_starts = backslash & ~even & ~follows;
+    uint64_t even_sequences = odd_starts + backslash;
+    *carry = even_sequences < backslash;
+    return (even ^ even_sequences << 1) & follows;
+}
+
+SIMD_TARGET_AVX2 static inline uint32_t json_index_avx2(const uint8_t *bytes, uint32_t length,
+                                                        uint32_t *quotes, uint32_t *flags)
+{
+    const __m256i quote = _mm256_set1_epi8('"'), backslash = _mm256_set1_epi8('\\');
+    const __m256i rubout = _mm256_set1_epi8(0x7f), space = _mm256_set1_epi8(' ');
+    const __m256i control_max = _mm256_set1_epi8(0x1f);
+    const __m256i places = _mm256_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
+                                            16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29,
+                                            30, 31);
+    __m256i all = _mm256_setzero_si256(), lowest = space, deletes = all;
+    uint64_t carry = 0;
+    uint32_t *out = quotes;
+    uint32_t backslashes_seen = 0;
+    for (uint32_t at = 0; at < length; at += 64) {
+        __m256i low = _mm256_loadu_si256((const __m256i *)(const void *)(bytes + at));
+        __m256i high = _mm256_loadu_si256((const __m256i *)(const void *)(bytes + at + 32));
+        uint32_t rest = length - at;
+        if (rest < 64) { /* what is beyond the end reads as spaces */
+            __m256i left = _mm256_set1_epi8((char)rest);
+            __m256i left_high = _mm256_sub_epi8(left, _mm256_set1_epi8(32));
+            low = _mm256_blendv_epi8(space, low, _mm256_cmpgt_epi8(left, places));
+            high = _mm256_blendv_epi8(space, high, _mm256_cmpgt_epi8(left_high, places));
+        }
+        uint64_t quote_bits =
+            (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(low, quote)) |
+            (uint64_t)(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(high, quote)) << 32;
+        uint64_t backslash_bits =
+            (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(low, backslash)) |
+            (uint64_t)(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(high, backslash)) << 32;
+        all = _mm256_or_si256(all, _mm256_or_si256(low, high));
+        lowest = _mm256_min_epu8(lowest, _mm256_min_epu8(low, high));
+        deletes = _mm256_or_si256(deletes, _mm256_or_si256(_mm256_cmpeq_epi8(low, rubout),
+                                                           _mm256_cmpeq_epi8(high, rubout)));
+        if (__builtin_expect((backslash_bits | carry) != 0, 0)) {
+            backslashes_seen = JSON_HAS_BACKSLASH;
+            quote_bits &= ~json_escaped(backslash_bits, &carry);
+        }
+        /* Eight at a time whether they are there or not: the branch is then easy to predict. */
+        uint32_t found = (uint32_t)__builtin_popcountll(quote_bits);
+        for (uint32_t written = 0; written < found; written += 8) {
+            for (uint32_t i = 0; i < 8; i++) {
+                out[written + i] = at + (uint32_t)_tzcnt_u64(quote_bits);
+                quote_bits = _blsr_u64(quote_bits);
+            }
+        }
+        out += found;
+    }
+    uint32_t controls = (uint32_t)_mm256_movemask_epi8(
+        _mm256_cmpeq_epi8(_mm256_min_epu8(lowest, control_max), lowest));
+    *flags = backslashes_seen | (controls ? JSON_HAS_CONTROL : 0) |
+             (_mm256_movemask_epi8(deletes) ? JSON_HAS_DELETE : 0) |
+             (_mm256_movemask_epi8(all) ? JSON_HAS_NON_ASCII : 0);
+    return (uint32_t)(out - quotes);
+}
+#endif
+
+/* The first pass for a path of simd_path.h; one that this machine lacks is the portable one. */
+static inline json_index_function json_index_for(simd_path path)
+{
+#if SIMD_HAS_AVX2_BODY
+    if (path == SIMD_PATH_AVX2)
+        return json_index_avx2;
+#endif
+    (void)path;
+    return json_index_portable;
+}
+
+/* ---- checks that need no grammar ------------------------------------------------------------ */
+
+/* The first byte that is no valid UTF-8, or NULL. The byte before `end` must be ASCII: then no
+ * sequence can reach beyond it. */
+static inline const uint8_t *json_utf8_error(const uint8_t *byte, const uint8_t *end)
+{
+    while (byte < end) {
+        if (end - byte >= 8 && !(json_load8(byte) & UINT64_C(0x8080808080808080))) {
+            byte += 8;
+            continue;
+        }
+        uint8_t lead = *byte;
+        if (lead < 0x80) {
+            byte++;
+        } else if (lead < 0xe0) {
+            if (lead < 0xc2 || (byte[1] & 0xc0) != 0x80)
+                return byte;
+            byte += 2;
+        } else if (lead < 0xf0) {
+            uint8_t second_min = lead == 0xe0 ? 0xa0 : 0x80; /* no overlong forms */
+            uint8_t second_max = lead == 0xed ? 0x9f : 0xbf; /* no surrogates */
+            if (byte[1] < second_min || byte[1] > second_max || (byte[2] & 0xc0) != 0x80)
+                return byte;
+            byte += 3;
+        } else {
+            uint8_t second_min = lead == 0xf0 ? 0x90 : 0x80; /* no overlong forms */
+            uint8_t second_max = lead == 0xf4 ? 0x8f : 0xbf; /* nothing beyond U+10FFFF */
+            if (lead > 0xf4 || byte[1] < second_min || byte[1] > second_max ||
+                (byte[2] & 0xc0) != 0x80 || (byte[3] & 0xc0) != 0x80)
+                return byte;
+            byte += 4;
+        }
+    }
+    return NULL;
+}
+
+static inline int json_hex_digit(uint8_t byte)
+{
+    if ((uint8_t)(byte - '0') <= 9)
+        return byte - '0';
+    uint8_t letter = (uint8_t)((byte | 0x20) - 'a');
+    return letter <= 5 ? letter + 10 : -1;
+}
+
+/* The code unit of the four hexadecimal digits at `byte`, or -1. */
+static inline int32_t json_code_unit(const uint8_t *byte)
+{
+    int32_t unit = 0;
+    for (int i = 0; i < 4; i++) {
+        int digit = json_hex_digit(byte[i]);
+        if (digit < 0)
+            return -1;
+        unit = unit << 4 | digit;
+    }
+    return unit;
+}
+
+static inline int json_fail(json_document *document, enum json_error error, const uint8_t *at)
+{
+    document->error = (uint8_t)error;
+    document->error_at = (uint32_t)(at - document->base);
+    return 0;
+}
+
+/* Checks the control characters and the escapes of one string. The quote after it ends any run of
+ * hexadecimal digits. */
+static inline int json_check_string(json_document *document, const uint8_t *byte,
+                                    const uint8_t *end)
+{
+    while (byte < end) {
+        if (*byte < 0x20)
+            return json_fail(document, JSON_CONTROL_CHARACTER, byte);
+        if (*byte != '\\') {
+            byte++;
+            continue;
+        }
+        const uint8_t *escape = byte;
+        switch (byte[1]) {
+        case '"': case '\\': case '/': case 'b': case 'f': case 'n': case 'r': case 't':
+            byte += 2;
+            continue;
+        case 'u':
+            break;
+        default:
+            return json_fail(document, JSON_BAD_ESCAPE, escape);
+        }
+        int32_t unit = json_code_unit(byte + 2);
+        if (unit < 0)
+            return json_fail(document, JSON_BAD_ESCAPE, escape);
+        byte += 6;
+        if ((unit & 0xf800) != 0xd800)
+            continue;
+        if (unit < 0xdc00 && byte[0] == '\\' && byte[1] == 'u') {
+            int32_t low = json_code_unit(byte + 2);
+            if (low >= 0xdc00 && low <= 0xdfff) {
+                byte += 6;
+                continue;
+            }
+        }
+        if (!document->allow_lone_surrogates)
+            return json_fail(document, JSON_LONE_SURROGATE, escape);
+    }
+    return 1;
+}
+
+/* ---- loading -------------------------------------------------------------------------------- */
+
+static inline void json_document_init(json_document *document, uint32_t depth_max,
+                                      int allow_lone_surrogates)
+{
+    memset(document, 0, sizeof *document);
+    document->depth_max = depth_max;
+    document->allow_lone_surrogates = (uint8_t)allow_lone_surrogates;
+    document->index = json_index_for(simd_path_from_environment());
+}
+
+static inline void json_document_free(json_document *document)
+{
+    free(document->quotes);
+    free(document->levels);
+    free(document->scratch);
+    free(document->copy);
+    memset(document, 0, sizeof *document);
+}
+
+/* Makes `*memory`, whose content is not kept, hold `count` items. Returns 0 if it can't. */
+static inline int json_reserve(void **memory, uint64_t *capacity, uint64_t count, size_t item)
+{
+    if (count <= *capacity)
+        return 1;
+    uint64_t grown = count + count / 2;
+    void *fresh = malloc(grown * item);
+    if (!fresh)
+        return 0;
+    free(*memory);
+    *memory = fresh;
+    *capacity = grown;
+    return 1;
+}
+
+static inline int json_is_space(uint8_t byte)
+{
+    return byte == ' ' || byte == '\n' || byte == '\r' || byte == '\t';
+}
+
+/* Takes up a text and does all but the grammar. Returns 1, or 0 with `error` and `error_at`. Any
+ * strings decoded from the text before are void then. */
+static inline int json_document_load(json_document *document, const uint8_t *text, uint64_t length)
+{
+    document->base = text;
+    document->scratch_size = 0;
+    if (length > JSON_LENGTH_MAX)
+        return json_fail(document, JSON_TOO_LONG, text);
+    uint32_t start = 0, end = (uint32_t)length;
+    while (start < end && json_is_space(text[start]))
+        start++;
+    while (start < end && json_is_space(text[end - 1]))
+        end--;
+    if (end - start < 2 || text[start] != '{' || text[end - 1] != '}')
+        return json_fail(document, JSON_NO_OBJECT, text + start);
+
+    uint64_t levels = (document->depth_max < length ? document->depth_max : length) / 64 + 2;
+    if (!json_reserve((void **)&document->quotes, &document->quotes_capacity,
+                      length + JSON_READ_AHEAD, sizeof *document->quotes) ||
+        !json_reserve((void **)&document->levels, &document->levels_capacity, levels,
+                      sizeof *document->levels) ||
+        !json_reserve((void **)&document->scratch, &document->scratch_capacity,
+                      length + JSON_READ_AHEAD, 1))
+        return json_fail(document, JSON_OUT_OF_MEMORY, text);
+    uintptr_t last_byte = (uintptr_t)text + (end - 1);
+    if (JSON_ALWAYS_COPY ||
+        (last_byte & (JSON_PAGE_BYTES - 1)) + JSON_READ_AHEAD >= JSON_PAGE_BYTES) {
+        if (!json_reserve((void **)&document->copy, &document->copy_capacity,
+                          length + JSON_READ_AHEAD, 1))
+            return json_fail(document, JSON_OUT_OF_MEMORY, text);
+        memcpy(document->copy, text, end);
+        memset(document->copy + end, ' ', JSON_READ_AHEAD);
+        text = document->base = document->copy;
+    }
+    document->start = start;
+    document->end = end;
+    document->quote_count = document->index(text, end, document->quotes, &document->flags);
+
+    uint32_t flags = document->flags;
+    if (flags & JSON_HAS_NON_ASCII) {
+        const uint8_t *wrong = json_utf8_error(text + start, text + end);
+        if (wrong)
+            return json_fail(document, JSON_NO_UTF8, wrong);
+    }
+    if (document->quote_count & 1)
+        return json_fail(document, JSON_OPEN_STRING,
+                         text + document->quotes[document->quote_count - 1]);
+    if (flags & (JSON_HAS_BACKSLASH | JSON_HAS_CONTROL)) {
+        for (uint32_t i = 0; i < document->quote_count; i += 2) {
+            if (!json_check_string(document, text + document->quotes[i] + 1,
+                                   text + document->quotes[i + 1]))
+                return 0;
+        }
+    }
+    return 1;
+}
+
+/* ---- strings -------------------------------------------------------------------------------- */
+
+/* Decodes a checked string into `out`, which has room for as many bytes as it is written with.
+ * A lone surrogate, where allowed, becomes the three bytes that UTF-8 would have for it, so that
+ * the result is no valid UTF-8. Returns the length. */
+static inline uint32_t json_decode(const uint8_t *byte, const uint8_t *end, uint8_t *out)
+{
+    uint8_t *start = out;
+    while (byte < end) {
+        if (*byte != '\\') {
+            *out++ = *byte++;
+            continue;
+        }
+        uint8_t escape = byte[1];
+        if (escape != 'u') {
+            *out++ = escape == 'b' ? '\b' : escape == 'f' ? '\f' : escape == 'n' ? '\n'
+                   : escape == 'r' ? '\r' : escape == 't' ? '\t' : escape;
+            byte += 2;
+            continue;
+        }
+        uint32_t point = (uint32_t)json_code_unit(byte + 2);
+        byte += 6;
+        if ((point & 0xfc00) == 0xd800 && end - byte >= 6 && byte[0] == '\\' && byte[1] == 'u') {
+            uint32_t low = (uint32_t)json_code_unit(byte + 2);
+            if ((low & 0xfc00) == 0xdc00) {
+                point = 0x10000 + ((point & 0x3ff) << 10 | (low & 0x3ff));
+                byte += 6;
+            }
+        }
+        if (point < 0x80) {
+            *out++ = (uint8_t)point;
+        } else if (point < 0x800) {
+            *out++ = (uint8_t)(0xc0 | point >> 6);
+            *out++ = (uint8_t)(0x80 | (point & 0x3f));
+        } else if (point < 0x10000) {
+            *out++ = (uint8_t)(0xe0 | point >> 12);
+            *out++ = (uint8_t)(0x80 | (point >> 6 & 0x3f));
+            *out++ = (uint8_t)(0x80 | (point & 0x3f));
+        } else {
+            *out++ = (uint8_t)(0xf0 | point >> 18);
+            *out++ = (uint8_t)(0x80 | (point >> 12 & 0x3f));
+            *out++ = (uint8_t)(0x80 | (point >> 6 & 0x3f));
+            *out++ = (uint8_t)(0x80 | (point & 0x3f));
+        }
+    }
+    return (uint32_t)(out - start);
+}
+
+/* The text of the string at `span`: in place if it is written without escapes, else decoded into
+ * the scratch memory, which has room for every string of a text once. */
+static inline const uint8_t *json_string(json_document *document, json_span span, uint32_t *length)
+{
+    const uint8_t *bytes = document->base + span.start;
+    *length = span.end - span.start;
+    if (__builtin_expect(document->flags & JSON_HAS_BACKSLASH, 0) && *length &&
+        memchr(bytes, '\\', *length)) {
+        uint8_t *decoded = document->scratch + document->scratch_size;
+        *length = json_decode(bytes, bytes + *length, decoded);
+        document->scratch_size += *length;
+        return decoded;
+    }
+    return bytes;
+}
+
+/* ---- the walk ------------------------------------------------------------------------------- */
+
+static inline const uint8_t *json_space(const uint8_t *byte)
+{
+    while (json_is_space(*byte))
+        byte++;
+    return byte;
+}
+
+/* The first byte after the number at `byte`, or NULL if it is none. */
+static inline const uint8_t *json_number_end(const uint8_t *byte)
+{
+    byte += *byte == '-';
+    if (*byte == '0') {
+        byte++;
+    } else {
+        if ((uint8_t)(*byte - '1') > 8)
+            return NULL;
+        while ((uint8_t)(*byte - '0') <= 9)
+            byte++;
+    }
+    if (*byte == '.') {
+        byte++;
+        if ((uint8_t)(*byte - '0') > 9)
+            return NULL;
+        while ((uint8_t)(*byte - '0') <= 9)
+            byte++;
+    }
+    if ((*byte | 0x20) == 'e') {
+        byte++;
+        byte += *byte == '+' || *byte == '-';
+        if ((uint8_t)(*byte - '0') > 9)
+            return NULL;
+        while ((uint8_t)(*byte - '0') <= 9)
+            byte++;
+    }
+    return byte;
+}
+
+/* Steps over the key of a member and the colon. Returns 0 if there is none. */
+static inline int json_step_key(json_document *document, json_cursor *cursor)
+{
+    if (*cursor->byte != '"')
+        return json_fail(document, JSON_NO_KEY, cursor->byte);
+    const uint8_t *byte = json_space(document->base + cursor->quote[1] + 1);
+    cursor->quote += 2;
+    if (*byte != ':')
+        return json_fail(document, JSON_NO_COLON, byte);
+    cursor->byte = json_space(byte + 1);
+    return 1;
+}
+
+/* Steps over the value at the cursor, whatever it is, checking all of it. `level` is that of the
+ * object or array it is in. Returns its kind in `kind`, or 0 if it is wrong. The cursor is then
+ * right behind the value, which may be the end of the text. */
+static inline int json_step_value(json_document *document, json_cursor *cursor, uint32_t level,
+                                  uint8_t *kind)
+{
+    const uint32_t floor = level;
+    const uint8_t *const end = document->base + document->end;
+    uint64_t *const levels = document->levels;
+    uint8_t first_kind = 0xff;
+    for (;;) {
+        uint8_t this_kind;
+        const uint8_t *byte = cursor->byte;
+        switch (*byte) {
+        case '"':
+            this_kind = JSON_STRING;
+            byte = document->base + cursor->quote[1] + 1;
+            cursor->quote += 2;
+            break;
+        case '{': case '[':
+            this_kind = *byte == '{' ? JSON_OBJECT : JSON_ARRAY;
+            if (++level > document->depth_max)
+                return json_fail(document, JSON_TOO_DEEP, byte);
+            if (this_kind == JSON_OBJECT)
+                levels[level >> 6] |= UINT64_C(1) << (level & 63);
+            else
+                levels[level >> 6] &= ~(UINT64_C(1) << (level & 63));
+            if (first_kind == 0xff)
+                first_kind = this_kind;
+            cursor->byte = json_space(byte + 1);
+            if (*cursor->byte == (this_kind == JSON_OBJECT ? '}' : ']')) {
+                byte = cursor->byte + 1;
+                level--;
+                break;
+            }
+            if (this_kind == JSON_OBJECT && !json_step_key(document, cursor))
+                return 0;
+            continue; /* at its first value */
+        case 't':
+            this_kind = JSON_TRUE;
+            if (memcmp(byte, "true", 4) != 0)
+                return json_fail(document, JSON_BAD_LITERAL, byte);
+            byte += 4;
+            break;
+        case 'f':
+            this_kind = JSON_FALSE;
+            if (memcmp(byte, "false", 5) != 0)
+                return json_fail(document, JSON_BAD_LITERAL, byte);
+            byte += 5;
+            break;
+        case 'n':
+            this_kind = JSON_ABSENT;
+            if (memcmp(byte, "null", 4) != 0)
+                return json_fail(document, JSON_BAD_LITERAL, byte);
+            byte += 4;
+            break;
+        case '-': case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7':
+        case '8': case '9':
+            this_kind = JSON_NUMBER;
+            byte = json_number_end(byte);
+            if (!byte)
+                return json_fail(document, JSON_BAD_NUMBER, cursor->byte);
+            break;
+        default:
+            return json_fail(document, JSON_NO_VALUE, byte);
+        }
+        if (first_kind == 0xff)
+            first_kind = this_kind;
+
+        /* Behind a value: close what closes, up to the next value or the end of the first one. */
+        for (;;) {
+            if (level == floor) {
+                cursor->byte = byte;
+                *kind = first_kind;
+                return 1;
+            }
+            if (byte >= end)
+                return json_fail(document, JSON_NO_COMMA, end);
+            byte = json_space(byte);
+            int in_object = (int)(levels[level >> 6] >> (level & 63) & 1);
+            if (*byte == ',') {
+                cursor->byte = json_space(byte + 1);
+                if (in_object && !json_step_key(document, cursor))
+                    return 0;
+                break;
+            }
+            if (*byte != (in_object ? '}' : ']'))
+                return json_fail(document, JSON_NO_COMMA, byte);
+            byte++;
+            level--;
+        }
+    }
+}
+
+/* The number of the key that starts at `quote`, whose text may be written with escapes. */
+static inline uint32_t json_find_key(json_document *document, const json_words *keys,
+                                     const uint32_t *quote)
+{
+    const uint8_t *bytes = document->base + quote[0] + 1;
+    uint32_t length = quote[1] - quote[0] - 1;
+    if (__builtin_expect(document->flags & JSON_HAS_BACKSLASH, 0) && length &&
+        memchr(bytes, '\\', length)) {
+        uint8_t decoded[6 * JSON_WORD_MAX + JSON_READ_AHEAD];
+        if (length > 6 * JSON_WORD_MAX)
+            return JSON_UNKNOWN; /* longer than the longest word with every byte escaped */
+        length = json_decode(bytes, bytes + length, decoded);
+        memset(decoded + length, 0, JSON_WORD_MAX);
+        return json_words_find(keys, decoded, length);
+    }
+    return json_words_find(keys, bytes, length);
+}
+
+/* Walks the object at the cursor, at nesting level `level` (1 for the whole text), checks all of
+ * it, and notes the last value of each known key. Returns 0 if it is wrong. The cursor is then
+ * right behind the object, which may be the end of the text. */
+static inline int json_members(json_document *document, json_cursor *cursor, uint32_t level,
+                               const json_words *keys, json_fields *fields)
+{
+    const uint8_t *const base = document->base, *const end = base + document->end;
+    const uint32_t *quote = cursor->quote;
+    memset(fields->kind, JSON_ABSENT, sizeof fields->kind);
+    if (level > document->depth_max)
+        return json_fail(document, JSON_TOO_DEEP, cursor->byte);
+    const uint8_t *byte = json_space(cursor->byte + 1);
+    if (*byte == '}') {
+        cursor->byte = byte + 1;
+        return 1;
+    }
+    for (;;) {
+        if (*byte != '"')
+            return json_fail(document, JSON_NO_KEY, byte);
+        uint32_t number = json_find_key(document, keys, quote);
+        json_span *span = &fields->span[number];
+        byte = json_space(base + quote[1] + 1);
+        if (*byte != ':')
+            return json_fail(document, JSON_NO_COLON, byte);
+        byte = json_space(byte + 1);
+        if (__builtin_expect(*byte == '"', 1)) {
+            span->start = quote[2] + 1;
+            span->end = quote[3];
+            fields->kind[number] = JSON_STRING;
+            byte = base + quote[3] + 1;
+            quote += 4;
+        } else {
+            json_cursor value = {byte, quote + 2};
+            span->start = (uint32_t)(byte - base);
+            span->quote = (uint32_t)(value.quote - document->quotes);
+            if (!json_step_value(document, &value, level, &fields->kind[number]))
+                return 0;
+            span->end = (uint32_t)(value.byte - base);
+            byte = value.byte;
+            quote = value.quote;
+            if (byte >= end)
+                return json_fail(document, JSON_NO_COMMA, end);
+        }
+        byte = json_space(byte);
+        if (*byte == ',') {
+            byte = json_space(byte + 1);
+        } else if (*byte == '}') {
+            cursor->byte = byte + 1;
+            cursor->quote = quote;
+            return 1;
+        } else {
+            return json_fail(document, JSON_NO_COMMA, byte);
+        }
+    }
+}
+
+/* Walks a whole text. Returns 1, or 0 with `error` and `error_at`. */
+static inline int json_scan(json_document *document, const uint8_t *text, uint64_t length,
+                            const json_words *keys, json_fields *fields)
+{
+    document->error = JSON_OK;
+    if (!json_document_load(document, text, length))
+        return 0;
+    json_cursor cursor = {document->base + document->start, document->quotes};
+    if (!json_members(document, &cursor, 1, keys, fields))
+        return 0;
+    if (cursor.byte != document->base + document->end)
+        return json_fail(document, JSON_TRAILING_BYTES, cursor.byte);
+    return 1;
+}
+
+/* Starts on the elements of an array that was walked before. Returns 0 if there is none, else 1
+ * with the cursor at the first. */
+static inline int json_array_first(const json_document *document, json_span span,
+                                   json_cursor *cursor)
+{
+    cursor->byte = json_space(document->base + span.start + 1);
+    cursor->quote = document->quotes + span.quote;
+    return *cursor->byte != ']';
+}
+
+/* Goes on from right behind an element to the next. Returns 0 if there is none. */
+static inline int json_array_next(json_cursor *cursor)
+{
+    cursor->byte = json_space(cursor->byte);
+    if (*cursor->byte != ',')
+        return 0;
+    cursor->byte = json_space(cursor->byte + 1);
+    return 1;
+}
+
+/* If the element at the cursor is a string, steps over it and returns 1 with its place. */
+static inline int json_array_string(const json_document *document, json_cursor *cursor,
+                                    json_span *span)
+{
+    if (*cursor->byte != '"')
+        return 0;
+    span->start = cursor->quote[0] + 1;
+    span->end = cursor->quote[1];
+    cursor->byte = document->base + cursor->quote[1] + 1;
+    cursor->quote += 2;
+    return 1;
+}
+
+#endif
