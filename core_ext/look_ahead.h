@@ -1,0 +1,72 @@
+/* Bringing the state of coming records into the cache.
+ *
+ * What it is: the units that a few dozen port events are about, told from their keys alone, looked
+ * up together step by step (index, unit, events and lines), so that the misses of one step overlap
+ * instead of stopping every record in turn. Nothing depends on it but speed: a wrong guess, a null
+ * key, a unit that is not there yet cost a little time and change nothing.
+ * Who calls it: engine.h before it applies those records.
+ * What it must never know: what a record says.
+ *
+ * Plain loads rather than prefetches: in a virtual machine a prefetch that misses the TLB is
+ * dropped or waited for (unit_index.h).
+ */
+#ifndef GATEJOIN_LOOK_AHEAD_H
+#define GATEJOIN_LOOK_AHEAD_H
+
+#include "engine_state.h"
+
+/* Long enough for the misses to overlap, short enough that what was fetched is still there. */
+#define LOOK_AHEAD UNIT_TOUCH_KEYS
+
+#define LOOK_AT(address) ((void)*(const volatile uint32_t *)(const void *)(address))
+
+/* `topics`: of each record, or NULL where all are port events; at most LOOK_AHEAD records. */
+static void look_ahead(const engine *engine_, const uint8_t *topics, const record_view *records,
+                       uint32_t count)
+{
+    const unit_index *index = &engine_->units.index;
+    const arena *arena_ = &engine_->arena_;
+    unit_key keys[LOOK_AHEAD];
+    const record_view *wanted[LOOK_AHEAD];
+    const unit *units[LOOK_AHEAD];
+    uint32_t key_count = 0, found = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const record_view *record = &records[i];
+        if ((topics && topics[i] != TOPIC_PORT_EVENTS) || record->key_length <= 0 ||
+            record->key_length > UNIT_NAME_MAX)
+            continue;
+        uint32_t length = (uint32_t)record->key_length;
+        unit_key key = unit_index_key(index, record->key, length, 0);
+        if (!unit_key_is_container_number(key)) /* then most likely a lot */
+            key = unit_index_key(index, record->key, length, 1);
+        wanted[key_count] = record;
+        keys[key_count++] = key;
+    }
+    unit_index_touch(index, keys, key_count);
+    unit_index_touch_names(index, keys, key_count);
+    for (uint32_t i = 0; i < key_count; i++) {
+        uint32_t row =
+            unit_index_find(index, keys[i], wanted[i]->key, (uint32_t)wanted[i]->key_length);
+        if (row != UINT32_MAX)
+            units[found++] = unit_at(engine_, row);
+    }
+    for (uint32_t i = 0; i < found; i++)
+        LOOK_AT(units[i]);
+    for (uint32_t i = 0; i < found; i++) {
+        if (units[i]->event_count)
+            LOOK_AT(unit_events_array(arena_, units[i]));
+        if (units[i]->lines)
+            LOOK_AT(line_at(arena_, units[i]->lines));
+    }
+    for (uint32_t i = 0; i < found; i++) {
+        if (units[i]->event_count) {
+            const uint32_t *handles = unit_events_array(arena_, units[i]);
+            LOOK_AT(event_at(arena_, handles[0]));
+            LOOK_AT(event_at(arena_, handles[units[i]->event_count - 1]));
+        }
+        if (units[i]->lines)
+            LOOK_AT(&engine_->customs.declarations[line_at(arena_, units[i]->lines)->declaration]);
+    }
+}
+
+#endif

@@ -1,0 +1,529 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""The matcher: port events joined with customs' side, a whole run of records at a time.
+
+What it is: the Python face of engine.h. A Matcher owns the state of one engine; records go in as
+runs (from Kafka) or as lines of a log (a replay); decisions, alerts and rejects come out as
+records.
+Who calls it: stream.engine (worker) and stream.replay.
+What it must never know: Kafka, files, asyncio, metrics, what time it is.
+
+A Matcher is for one thread at a time; the GIL is released while records are applied.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport malloc
+from libc.string cimport memcpy, memset
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+
+from core_ext.record_batch cimport OutputRun, RecordRun, record_output, record_output_clear
+from core_ext.record_batch cimport record_view
+
+
+cdef extern from "engine.h" nogil:
+    enum:
+        TOPIC_COUNT
+        TOPIC_PORT_EVENTS
+        RULE_COUNT
+        REJECT_COUNT
+        ALERT_COUNT
+        RULE_SET_NAME_MAX
+        TOPIC_NAME_MAX
+    const char *const rule_codes[]
+    const char *const reject_names[]
+    const char *const alert_names[]
+    const char *const direction_names[]
+    const char *const unit_type_names[]
+
+    ctypedef struct rule_parameters:
+        int64_t overstay_us
+        int64_t late_import_us
+        int64_t late_export_us
+        int64_t clock_ahead_us
+        int64_t return_us
+        int64_t stale_us
+        int64_t reservation_us
+        int64_t weight_tolerance_thousandths
+
+    ctypedef struct policy_period:
+        int64_t from_us
+        int64_t to_us
+        uint32_t hold_mask
+        uint32_t flag_mask
+        char name[65]
+
+    ctypedef struct interned_text:
+        char *bytes
+        uint32_t length
+
+    ctypedef struct volume_cell:
+        uint32_t operator_row
+        int32_t day
+        uint8_t direction
+        uint8_t unit_type
+        int64_t movements[2]
+        int64_t pieces[2]
+        int64_t grams[2]
+
+    ctypedef struct volume_table:
+        volume_cell *cells
+        uint64_t count
+
+    ctypedef struct partition_state:
+        uint8_t owned
+        int64_t clock_us
+        uint64_t timer_count
+        volume_table volumes
+
+    ctypedef struct engine_counters:
+        uint64_t records[4]
+        uint64_t duplicates[4]
+        uint64_t rejects[8]
+        uint64_t decisions[2]
+        uint64_t standing[24]
+        uint64_t alerts[10]
+
+    ctypedef struct number_table:
+        uint64_t size
+
+    ctypedef struct text_table:
+        uint64_t size
+
+    ctypedef struct arena:
+        uint64_t bytes_in_use
+
+    ctypedef struct customs_tables:
+        text_table operator_names
+        text_table hold_names
+        number_table declaration_rows
+        uint64_t line_count
+
+    ctypedef struct unit_index:
+        pass
+
+    ctypedef struct unit_table:
+        unit_index index
+        uint64_t capacity
+
+    ctypedef struct unit:
+        pass
+
+    ctypedef struct engine:
+        arena arena_
+        customs_tables customs
+        unit_table units
+        rule_parameters parameters
+        policy_period *periods
+        uint64_t period_count
+        char topic_names[4][250]
+        partition_state *partitions
+        uint32_t partition_count
+        uint8_t silent
+        uint8_t explain
+        record_output decisions
+        record_output alerts
+        record_output rejects
+        record_output registry
+        record_output explanations
+        record_output volume_cells
+        record_output stock_cells
+        engine_counters counters
+
+    void engine_init(engine *engine_, uint32_t partition_count, int check_partition)
+    void engine_free(engine *engine_)
+    void engine_apply_all(engine *engine_, uint8_t topic, const uint8_t *topics,
+                          int32_t partition, const record_view *records, uint64_t count,
+                          int64_t now_us)
+    void engine_forget_partition(engine *engine_, uint32_t partition)
+    void engine_take_over(engine *engine_, uint32_t partition, int64_t timestamp_ms,
+                          int64_t now_us)
+    void volume_cells_write(engine *engine_, uint32_t partition, int64_t timestamp_ms)
+    void stock_cells_write(engine *engine_, uint32_t partition, int64_t timestamp_ms)
+    void clock_advance(engine *engine_, partition_state *partition, int64_t clock_us,
+                       int64_t timestamp_ms)
+    const interned_text *operator_name(const customs_tables *tables, uint32_t row)
+    const interned_text *location_name(const customs_tables *tables, uint32_t row)
+    uint64_t unit_index_count(const unit_index *index)
+    uint64_t unit_index_memory_bytes(const unit_index *index)
+
+
+cdef extern from "stock.h" nogil:
+    ctypedef struct stock_cell:
+        uint32_t location
+        uint8_t direction
+        uint8_t unit_type
+        uint8_t age
+        int64_t units
+        int64_t pieces
+        int64_t grams
+
+    ctypedef struct stock_table:
+        stock_cell *cells
+        uint64_t count
+
+    void stock_count(const engine *engine_, int32_t partition, int64_t clock_us,
+                     stock_table *stock)
+    void stock_table_free(stock_table *stock)
+
+
+cdef extern from "restore.h" nogil:
+    ctypedef struct published_reader:
+        pass
+    void published_reader_init(published_reader *reader)
+    void published_reader_free(published_reader *reader)
+    int restore_decision(engine *engine_, published_reader *reader, const record_view *record)
+    int restore_alert(engine *engine_, published_reader *reader, const record_view *record)
+
+
+cdef extern from "log_replay.h" nogil:
+    enum:
+        LOG_LINE_ERROR_BYTES
+        LOG_LINE_WRONG
+        LOG_LINE_GOOD
+    ctypedef struct log_line_reader:
+        pass
+    ctypedef struct log_progress:
+        uint64_t used
+        int64_t line
+    void log_line_reader_init(log_line_reader *reader)
+    void log_line_reader_free(log_line_reader *reader)
+    int log_apply(engine *engine_, log_line_reader *reader, const uint8_t *bytes, uint64_t size,
+                  int at_end, log_progress *progress, char *error)
+
+
+cdef extern from "Python.h":
+    void PyMem_RawFree(void *block) nogil
+    void *PyMem_RawCalloc(size_t count, size_t size) nogil
+
+
+AGES = ("0-30", "31-60", "61-90", "90+")
+
+
+class LogLineError(ValueError):
+    """A line of a log that is no record; `line` counts from 0."""
+
+    def __init__(self, line, message):
+        super().__init__(message)
+        self.line = line
+
+
+cdef str text_of(const interned_text *name):
+    return PyBytes_FromStringAndSize(name.bytes, name.length).decode("utf-8")
+
+
+cdef class Matcher:
+    """The state of one engine.
+
+    Parameters
+    ----------
+    periods : list of (from_us, to_us, name, hold_mask, flag_mask)
+        The row sets in force by eventDateTime: sorted, without gaps, the last without end. Bit i of
+        a mask is row i + 1 of CONTRACT.md section 5.
+    parameters : dict
+        The fields of `rule_parameters` (rules.h): microseconds, and thousandths of a percent.
+    partition_count : int
+        Partitions of port-events; 0 for a replay, where everything is partition 0 and nothing is
+        MISPARTITIONED.
+    topic_names : tuple of four str
+        operators, declarations, holds, port-events, as `trigger` and `source` name them.
+    explain : bool
+        Write an explanation for every decision (explanations.h).
+    """
+
+    cdef engine *engine_
+    cdef log_line_reader *reader
+    cdef published_reader *published
+    cdef bint is_replay
+
+    def __cinit__(self, list periods, dict parameters, int partition_count=0,
+                  tuple topic_names=("operators", "declarations", "holds", "port-events"),
+                  bint explain=False):
+        cdef bytes name
+        cdef Py_ssize_t i
+        self.is_replay = partition_count == 0
+        if partition_count < 0:
+            raise ValueError(f"partition_count is {partition_count}; it is 0 (replay) or more")
+        self.engine_ = <engine *>PyMem_RawCalloc(1, sizeof(engine))
+        self.reader = <log_line_reader *>PyMem_RawCalloc(1, sizeof(log_line_reader))
+        self.published = <published_reader *>PyMem_RawCalloc(1, sizeof(published_reader))
+        if self.engine_ is NULL or self.reader is NULL or self.published is NULL:
+            raise MemoryError("no memory for an engine")
+        log_line_reader_init(self.reader)
+        published_reader_init(self.published)
+        engine_init(self.engine_, 1 if self.is_replay else partition_count, not self.is_replay)
+        self.engine_.explain = explain
+        if len(topic_names) != TOPIC_COUNT:
+            raise ValueError(f"topic_names has {len(topic_names)} names; it needs {TOPIC_COUNT}")
+        for i in range(TOPIC_COUNT):
+            name = topic_names[i].encode()
+            if len(name) > TOPIC_NAME_MAX:
+                raise ValueError(f"topic name of {len(name)} bytes; Kafka allows {TOPIC_NAME_MAX}")
+            memcpy(self.engine_.topic_names[i], PyBytes_AS_STRING(name), len(name) + 1)
+        if not periods:
+            raise ValueError("a policy needs at least one period")
+        self.engine_.periods = <policy_period *>malloc(len(periods) * sizeof(policy_period))
+        if self.engine_.periods is NULL:
+            raise MemoryError("no memory for a policy")
+        self.engine_.period_count = len(periods)
+        for i in range(len(periods)):
+            from_us, to_us, label, hold_mask, flag_mask = periods[i]
+            name = label.encode()
+            if len(name) > RULE_SET_NAME_MAX:
+                raise ValueError(f"rule set name {label!r}: more than {RULE_SET_NAME_MAX} bytes")
+            self.engine_.periods[i].from_us = from_us
+            self.engine_.periods[i].to_us = to_us
+            self.engine_.periods[i].hold_mask = hold_mask
+            self.engine_.periods[i].flag_mask = flag_mask
+            memcpy(self.engine_.periods[i].name, PyBytes_AS_STRING(name), len(name) + 1)
+        self.engine_.parameters.overstay_us = parameters["overstay_us"]
+        self.engine_.parameters.late_import_us = parameters["late_import_us"]
+        self.engine_.parameters.late_export_us = parameters["late_export_us"]
+        self.engine_.parameters.clock_ahead_us = parameters["clock_ahead_us"]
+        self.engine_.parameters.return_us = parameters["return_us"]
+        self.engine_.parameters.stale_us = parameters["stale_us"]
+        self.engine_.parameters.reservation_us = parameters["reservation_us"]
+        self.engine_.parameters.weight_tolerance_thousandths = (
+            parameters["weight_tolerance_thousandths"])
+
+    def __dealloc__(self):
+        if self.engine_ is not NULL:
+            engine_free(self.engine_)
+            PyMem_RawFree(self.engine_)
+        if self.reader is not NULL:
+            log_line_reader_free(self.reader)
+            PyMem_RawFree(self.reader)
+        if self.published is not NULL:
+            published_reader_free(self.published)
+            PyMem_RawFree(self.published)
+
+    cdef partition_state *partition(self, int number) except NULL:
+        if number < 0 or number >= <int>self.engine_.partition_count:
+            raise ValueError(f"partition {number}: port-events has {self.engine_.partition_count}")
+        return &self.engine_.partitions[number]
+
+    # ---- records in -----------------------------------------------------------------------------
+
+    def apply(self, int topic, int partition, RecordRun run not None, int64_t now_us):
+        """Applies a run of records of one partition of one topic, in order.
+
+        `topic` counts operators, declarations, holds, port-events from 0. `now_us` is the instant
+        of decision, microseconds since 1970 UTC. Raises ValueError for a partition or topic that
+        there is none of."""
+        if topic < 0 or topic >= TOPIC_COUNT:
+            raise ValueError(f"topic {topic}: there are {TOPIC_COUNT}, counted from 0")
+        if topic == TOPIC_PORT_EVENTS:
+            self.partition(partition)
+        with nogil:
+            engine_apply_all(self.engine_, topic, NULL, partition, run.records, run.count, now_us)
+
+    def apply_log(self, const uint8_t[::1] chunk, int64_t first_line, bint at_end):
+        """Applies the whole lines of a piece of a log, in order; a replay's engine only.
+
+        Lines are numbered from `first_line`; `at_end` says that the last line may lack its line
+        end. Returns (bytes used, lines used). Raises LogLineError for a line that is no record; the
+        lines before it have been applied."""
+        if not self.is_replay:
+            raise ValueError("apply_log is for a replay: make the Matcher with partition_count 0")
+        cdef log_progress progress
+        cdef char error[LOG_LINE_ERROR_BYTES]
+        cdef int answer = LOG_LINE_GOOD
+        memset(&progress, 0, sizeof(progress))
+        progress.line = first_line
+        if chunk.shape[0]:
+            with nogil:
+                answer = log_apply(self.engine_, self.reader, &chunk[0], chunk.shape[0], at_end,
+                                   &progress, error)
+        if answer == LOG_LINE_WRONG:
+            raise LogLineError(progress.line, error.decode("utf-8", "replace"))
+        if answer < 0:
+            raise MemoryError(f"no memory for line {progress.line}")
+        return progress.used, progress.line - first_line
+
+    # ---- what it has to say ----------------------------------------------------------------------
+
+    cdef OutputRun take(self, record_output *output):
+        cdef OutputRun run = OutputRun()
+        run.output = output[0]
+        memset(output, 0, sizeof(record_output))
+        return run
+
+    def take_decisions(self):
+        """The decisions since the last call, as an OutputRun; each record has its partition."""
+        return self.take(&self.engine_.decisions)
+
+    def take_alerts(self):
+        """The alerts since the last call, as an OutputRun."""
+        return self.take(&self.engine_.alerts)
+
+    def take_rejects(self):
+        """The rejects since the last call, as an OutputRun; partition -1 means by the key."""
+        return self.take(&self.engine_.rejects)
+
+    def take_volume_cells(self, int partition, int64_t timestamp_ms):
+        """The cells of a partition's volumes that changed since the last call, as an OutputRun for
+        a compacted topic (aggregates.h)."""
+        self.partition(partition)
+        with nogil:
+            volume_cells_write(self.engine_, partition, timestamp_ms)
+        return self.take(&self.engine_.volume_cells)
+
+    def take_stock_cells(self, int partition, int64_t timestamp_ms):
+        """The same for a partition's stock; a replay keeps none."""
+        self.partition(partition)
+        with nogil:
+            stock_cells_write(self.engine_, partition, timestamp_ms)
+        return self.take(&self.engine_.stock_cells)
+
+    def take_lines(self, str kind not None):
+        """The values of one output since the last call, a line each, as bytes.
+
+        `kind` is decisions, alerts, rejects, registry or explanations."""
+        cdef record_output *output
+        if kind == "decisions":
+            output = &self.engine_.decisions
+        elif kind == "alerts":
+            output = &self.engine_.alerts
+        elif kind == "rejects":
+            output = &self.engine_.rejects
+        elif kind == "registry":
+            output = &self.engine_.registry
+        elif kind == "explanations":
+            output = &self.engine_.explanations
+        else:
+            raise ValueError(f"no output {kind!r}")
+        cdef uint64_t size = 0, i
+        for i in range(output.records_size):
+            size += output.records[i].value_length + 1
+        cdef bytes lines = PyBytes_FromStringAndSize(NULL, size)
+        cdef char *place = PyBytes_AS_STRING(lines)
+        with nogil:
+            for i in range(output.records_size):
+                memcpy(place, output.bytes + output.records[i].value_offset,
+                       output.records[i].value_length)
+                place += output.records[i].value_length
+                place[0] = 10
+                place += 1
+            record_output_clear(output)
+        return lines
+
+    # ---- partitions ------------------------------------------------------------------------------
+
+    def advance_clock(self, int partition, int64_t clock_us):
+        """Moves a partition's clock forward (never back) and raises the alerts that are due."""
+        cdef partition_state *state = self.partition(partition)
+        with nogil:
+            clock_advance(self.engine_, state, clock_us, clock_us // 1000)
+
+    def clock_us(self, int partition):
+        """The clock of a partition, microseconds UTC, or None before its first record."""
+        cdef int64_t clock = self.partition(partition).clock_us
+        return None if clock == -2**63 else clock
+
+    def forget_partition(self, int partition):
+        """Drops the events, timers and volumes of a partition that is no longer owned."""
+        self.partition(partition)
+        with nogil:
+            engine_forget_partition(self.engine_, partition)
+
+    def restore_events(self, int partition, RecordRun run not None):
+        """Applies port events that were applied before: their state comes back, nothing is weighed
+        or said."""
+        self.partition(partition)
+        with nogil:
+            self.engine_.silent = 1
+            engine_apply_all(self.engine_, TOPIC_PORT_EVENTS, NULL, partition, run.records,
+                             run.count, 0)
+            self.engine_.silent = 0
+
+    def restore_decisions(self, RecordRun run not None):
+        """Takes published decisions back into the checks that they are about; returns how many
+        told something new."""
+        cdef Py_ssize_t i, taken = 0
+        with nogil:
+            for i in range(run.count):
+                taken += restore_decision(self.engine_, self.published, &run.records[i])
+        return taken
+
+    def restore_alerts(self, RecordRun run not None):
+        """Takes published alerts back, so that they are not raised again; returns how many were
+        about a known event."""
+        cdef Py_ssize_t i, taken = 0
+        with nogil:
+            for i in range(run.count):
+                taken += restore_alert(self.engine_, self.published, &run.records[i])
+        return taken
+
+    def take_over(self, int partition, int64_t now_us):
+        """Weighs every open check of a partition again; decisions then have no trigger."""
+        self.partition(partition)
+        with nogil:
+            engine_take_over(self.engine_, partition, now_us // 1000, now_us)
+
+    # ---- tables ----------------------------------------------------------------------------------
+
+    def volumes(self, int partition=0):
+        """What moved: a list of (operatorID, day, direction, unitType, movements in, pieces in,
+        grams in, movements out, pieces out, grams out), `day` counting from 1970-01-01 in
+        Vietnam. Rows whose movements were all taken back are left out."""
+        cdef volume_table *volumes = &self.partition(partition).volumes
+        cdef volume_cell *cell
+        cdef uint64_t i
+        rows = []
+        for i in range(volumes.count):
+            cell = &volumes.cells[i]
+            if not cell.movements[0] and not cell.movements[1]:
+                continue
+            rows.append((
+                text_of(operator_name(&self.engine_.customs, cell.operator_row)), cell.day,
+                direction_names[cell.direction].decode(), unit_type_names[cell.unit_type].decode(),
+                cell.movements[0], cell.pieces[0], cell.grams[0],
+                cell.movements[1], cell.pieces[1], cell.grams[1]))
+        return rows
+
+    def stock(self, int partition=-1):
+        """What is in stock: a list of (locationCode, direction, unitType, age, units, pieces,
+        grams), the age by the clock of the partition (all partitions: of partition 0)."""
+        cdef stock_table table
+        cdef stock_cell *cell
+        cdef uint64_t i
+        cdef int64_t clock = self.partition(partition if partition >= 0 else 0).clock_us
+        memset(&table, 0, sizeof(table))
+        with nogil:
+            stock_count(self.engine_, partition, clock, &table)
+        rows = []
+        for i in range(table.count):
+            cell = &table.cells[i]
+            rows.append((
+                text_of(location_name(&self.engine_.customs, cell.location)),
+                direction_names[cell.direction].decode(), unit_type_names[cell.unit_type].decode(),
+                AGES[cell.age], cell.units, cell.pieces, cell.grams))
+        stock_table_free(&table)
+        return rows
+
+    # ---- figures ---------------------------------------------------------------------------------
+
+    def counters(self):
+        """Totals since the start: a dict of dicts, records and duplicates by topic, rejects by
+        reason, decisions by outcome, standing rows by code, alerts by type."""
+        cdef engine_counters *counters = &self.engine_.counters
+        topics = ("operators", "declarations", "holds", "port-events")
+        return {
+            "records": {topics[i]: counters.records[i] for i in range(TOPIC_COUNT)},
+            "duplicates": {topics[i]: counters.duplicates[i] for i in range(TOPIC_COUNT)},
+            "rejects": {reject_names[i].decode(): counters.rejects[i]
+                        for i in range(1, REJECT_COUNT)},
+            "decisions": {"RELEASE": counters.decisions[0], "HOLD": counters.decisions[1]},
+            "standing": {rule_codes[i].decode(): counters.standing[i] for i in range(RULE_COUNT)},
+            "alerts": {alert_names[i].decode(): counters.alerts[i] for i in range(ALERT_COUNT)},
+        }
+
+    def table_sizes(self):
+        """Rows in each table and bytes of state: a dict of int."""
+        return {
+            "operators": self.engine_.customs.operator_names.size,
+            "declarations": self.engine_.customs.declaration_rows.size,
+            "lines": self.engine_.customs.line_count,
+            "holds": self.engine_.customs.hold_names.size,
+            "units": unit_index_count(&self.engine_.units.index),
+            "state_bytes": self.engine_.arena_.bytes_in_use,
+            "unit_index_bytes": unit_index_memory_bytes(&self.engine_.units.index),
+        }
