@@ -1,0 +1,84 @@
+"""The Faust app, so that ``faust -A stream.app worker`` works as Faust's users expect.
+
+What it is: Faust's settings, derived from ours, and the order in which things start.
+Who calls it: the ``faust`` command (the module's ``app``), ``stream.worker``, tests (``make_app``).
+What it must never know: how anything is done.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import faust
+from faust.types import TP, AppT
+
+from stream import agents, topics
+from stream.gate import Gate
+from stream.settings import Settings
+from stream.transport import Consumer
+from stream.transport.fetcher import FETCH_BYTES_MAX
+
+# Runs of up to 4 MiB that wait in front of the agent. Below 2 the agent waits for the fetch; above,
+# memory grows and nothing is won, since the agent is the slower one then.
+RUNS_WAITING_MAX = 4
+# Heartbeats per session: losing two in a row must not cost the worker its partitions.
+HEARTBEATS_PER_SESSION = 4
+# Seconds a request to the broker may take; Faust wants it to be at least the session's.
+REQUEST_S_MAX = 40.0
+
+
+class GateApp(faust.App):
+    """A Faust app with a Gate, which is ready before anything is subscribed."""
+
+    gate: Gate
+
+    async def on_start(self) -> None:
+        """Prepares and starts the gate before Faust starts its consumer."""
+        await super().on_start()
+        await self.gate.prepare()
+        await self.add_runtime_dependency(self.gate)
+
+    def _create_directories(self) -> None:
+        """Nothing: Faust's directories are for tables on disk, which there are none of."""
+
+
+def make_app(settings: Settings) -> GateApp:
+    """An app with ``settings``; nothing is connected before it is started."""
+    app = GateApp(
+        settings.group_id,
+        broker=[f"gatejoin://{address.strip()}" for address in settings.broker.split(",")],
+        store="memory://",
+        web_enabled=False,
+        topic_allow_declare=False,  # stream.topics knows better what they must be like
+        topic_disable_leader=True,
+        processing_guarantee="at_least_once",
+        broker_commit_interval=settings.commit_interval_s,
+        broker_session_timeout=settings.session_timeout_s,
+        broker_heartbeat_interval=settings.session_timeout_s / HEARTBEATS_PER_SESSION,
+        broker_request_timeout=max(REQUEST_S_MAX, settings.session_timeout_s),
+        broker_check_crcs=True,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=FETCH_BYTES_MAX,
+        stream_buffer_maxsize=RUNS_WAITING_MAX,
+        stream_wait_empty=False,
+        autodiscover=False,
+    )
+    app.gate = Gate(settings, loop=app.loop, beacon=app.beacon)
+    agents.declare(app, app.gate, settings)
+    port_events = settings.topic(topics.PORT_EVENTS)
+
+    @app.on_partitions_assigned.connect(weak=False)
+    async def take_partitions(_app: AppT, assigned: set[TP], **_: Any) -> None:
+        numbers = [partition.partition for partition in assigned if partition.topic == port_events]
+        await app.gate.assign(numbers, cast(Consumer, app.consumer).member_id)
+
+    return app
+
+
+def __getattr__(name: str) -> GateApp:
+    """The module's ``app``, made from the environment when somebody asks for it."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    app = make_app(Settings.from_environment())
+    globals()["app"] = app
+    return app

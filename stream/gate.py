@@ -1,0 +1,415 @@
+"""The worker's one engine and what stands around it.
+
+What it is: a service that holds the engine, feeds it (customs' side, restored partitions, port
+events), publishes what it has to say and acknowledges a run when that is safe with the broker.
+Who calls it: ``stream.app`` starts it, ``stream.agents`` hands it the runs of port events.
+What it must never know: what a record means; how records are fetched or sent.
+
+All calls of the engine are made in one thread of their own, in the order in which they were asked
+for, so the event loop keeps turning and the engine needs no locks. What a call had to say is
+submitted as soon as the call returns, in the same order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, cast
+
+from aiokafka.errors import KafkaError
+from faust.types import EventT
+from mode import Service
+
+from core_ext.record_batch import OutputRun, RecordRun, encode_output
+from stream import topics
+from stream.customs_feed import RETRY_S, CustomsFeed
+from stream.customs_rejects import CustomsRejects
+from stream.emission import Emission
+from stream.engine import Effects, Engine
+from stream.metrics import Metrics
+from stream.policy import load_policy
+from stream.recovery import restore
+from stream.settings import Settings
+from stream.transport import PartitionRun
+from stream.web import Web
+
+log = logging.getLogger(__name__)
+
+# How often alerts by the clock are looked for where no record moves the clock.
+CLOCK_S = 1.0
+# Whoever owns this partition of port-events publishes the rejects of customs' records.
+SPEAKER_PARTITION = 0
+# A partition whose newest record is older than this carries history, which has its own clock.
+LIVE_S = 86_400.0
+
+
+class OwnedPartition:
+    """A partition of port-events that this worker answers for."""
+
+    def __init__(self) -> None:
+        #: Set when events may be applied: the state is back, or the partition is lost.
+        self.decided = asyncio.Event()
+        self.is_restored = False
+        self.is_lost = False
+        self.restoring: asyncio.Task[None] | None = None
+        self.next_offset = -1
+        self.high_water = -1
+        self.newest_ms = -1
+
+    def is_live(self, now_s: float) -> bool:
+        """Whether everything has been read and the newest record is of today."""
+        return (
+            self.is_restored
+            and self.next_offset >= self.high_water >= 0
+            and now_s - self.newest_ms / 1000 < LIVE_S
+        )
+
+
+class Outcome:
+    """What one call of the engine had to say, encoded; and what it took, in seconds."""
+
+    __slots__ = ("effects", "encode_s", "match_s", "outgoing")
+
+    def __init__(
+        self,
+        effects: Effects,
+        outgoing: list[tuple[str, int, list[tuple[bytes, int]]]],
+        match_s: float,
+        encode_s: float,
+    ) -> None:
+        self.effects = effects
+        self.outgoing = outgoing
+        self.match_s = match_s
+        self.encode_s = encode_s
+
+
+def now_us() -> int:
+    """The wall clock, microseconds since 1970 UTC."""
+    return time.time_ns() // 1000
+
+
+class Gate(Service):
+    """One worker's engine, from its first record to its last."""
+
+    def __init__(self, settings: Settings, **options: Any) -> None:
+        super().__init__(**options)
+        self.settings = settings
+        self.metrics = Metrics()
+        self.partitions: dict[int, OwnedPartition] = {}
+        self.partition_counts: dict[str, int] = {}
+        self.emission = Emission(
+            settings.broker,
+            client_id="gatejoin-worker",
+            unacknowledged_bytes_max=settings.unacknowledged_mb_max << 20,
+        )
+        self.web = Web(
+            settings.web_host,
+            settings.web_port,
+            exposition=self._exposition,
+            unready=self.unready,
+        )
+        self._engine: Engine | None = None
+        self._feed: CustomsFeed | None = None
+        self._customs_rejects: CustomsRejects | None = None
+        self._customs_progress = dict.fromkeys(topics.CUSTOMS, 0.0)
+        self._has_assignment = False
+        self._member_id = ""
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
+        self._acknowledging: set[asyncio.Task[None]] = set()
+
+    # ---- start and stop ----
+
+    async def prepare(self) -> None:
+        """Loads the rules, sees to the topics, makes the engine; before anything is subscribed.
+
+        Waits, with a message, while no broker answers. Raises PolicyError, TopicsError or WebError
+        with one line that says what to do.
+        """
+        policy = load_policy(self.settings.rules or None)
+        url = await self.web.start()
+        log.info("metrics on %s/metrics, readiness on %s/readyz", url, url)
+        self.partition_counts = await topics.ensure_topics(self.settings)
+        names = [self.settings.topic(name) for name in (*topics.CUSTOMS, topics.PORT_EVENTS)]
+        self._engine = engine = Engine(policy, self.partition_counts[topics.PORT_EVENTS], names)
+        self.metrics.attach_engine(engine.counters, engine.sizes)
+        self._customs_rejects = CustomsRejects(self.settings, self.emission, self.partition_counts)
+        self._feed = CustomsFeed(
+            self.settings, self.partition_counts, self._apply_customs, self._customs_moved
+        )
+        while True:
+            try:
+                await self.emission.start()
+            except KafkaError as error:
+                log.warning("no broker at %s yet (%s); waiting", self.settings.broker, error)
+                await asyncio.sleep(RETRY_S)
+            else:
+                return
+
+    async def on_stop(self) -> None:
+        """Lets what is under way be acknowledged, within bounds; then lets go of everything."""
+        for owned in self.partitions.values():
+            self._lose(owned)
+        if self._customs_rejects is not None:
+            await self._customs_rejects.stop_speaking()
+        await self.emission.stop()
+        for task in list(self._acknowledging):
+            task.cancel()
+        await self.web.stop()
+        self._thread.shutdown(wait=True)
+
+    @Service.task
+    async def _follow_customs(self) -> None:
+        feed = self._started_feed()
+        try:
+            await feed.run()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            await self.crash(error)
+
+    @Service.task
+    async def _turn_clock(self) -> None:
+        async for _ in self.itertimer(CLOCK_S, name="clock"):
+            now_s = time.time()
+            live = [number for number, owned in self.partitions.items() if owned.is_live(now_s)]
+            for number in live:
+                engine = self._started_engine()
+                self._submit(await self._in_engine(partial(engine.advance_clock, number, now_us())))
+
+    # ---- the group's assignments ----
+
+    async def assign(self, assigned: Iterable[int], member_id: str) -> None:
+        """Takes the partitions that are this worker's from now on, and drops all others.
+
+        State that is in memory stays, unless the group had excluded this worker meanwhile (its
+        ``member_id`` is a new one): then others may have answered, and it is read again.
+        """
+        wanted = set(assigned)
+        was_excluded = member_id != self._member_id
+        self._member_id = member_id
+        self._has_assignment = True
+        for number in list(self.partitions):
+            if number not in wanted or was_excluded:
+                await self._drop(number)
+        for number in sorted(wanted - self.partitions.keys()):
+            owned = self.partitions[number] = OwnedPartition()
+            self.metrics.restored.labels(number).set(0.0)
+            owned.restoring = asyncio.create_task(self._restore(number, owned))
+
+    async def _drop(self, number: int) -> None:
+        self._lose(self.partitions.pop(number))
+        self.metrics.forget_partition(number)
+        if number == SPEAKER_PARTITION:
+            await self._started_rejects().stop_speaking()
+        await self._in_thread(partial(self._started_engine().forget_partition, number))
+
+    def _lose(self, owned: OwnedPartition) -> None:
+        owned.is_lost = True
+        if owned.restoring is not None:
+            owned.restoring.cancel()
+        owned.decided.set()
+
+    async def _restore(self, number: int, owned: OwnedPartition) -> None:
+        engine = self._started_engine()
+
+        async def apply(topic: str, run: RecordRun) -> None:
+            if topic == topics.PORT_EVENTS:
+                owned.newest_ms = max(owned.newest_ms, run.last_timestamp_ms)
+                await self._in_thread(partial(engine.restore_events, number, run))
+            elif topic == topics.DECISIONS:
+                await self._in_thread(partial(engine.restore_decisions, run))
+            else:
+                await self._in_thread(partial(engine.restore_alerts, run))
+
+        try:
+            # Checks are weighed again at the end, which needs customs' side to be whole.
+            await self._started_feed().loaded.wait()
+            await restore(self.settings, number, apply, self.metrics.restored.labels(number).set)
+            self._submit(await self._in_engine(partial(engine.finish_restore, number, now_us())))
+            if number == SPEAKER_PARTITION:
+                await self._started_rejects().start_speaking()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            await self.crash(error)
+        else:
+            owned.is_restored = True
+            owned.decided.set()
+
+    # ---- records ----
+
+    async def answer(self, event: EventT[PartitionRun]) -> None:
+        """Applies a run of port events; acknowledges it when all it caused is with the broker.
+
+        Returns when the next run may come, which is before the acknowledgement.
+        """
+        fetched = cast(PartitionRun, event.value)
+        taken_at = time.monotonic()
+        owned = self.partitions.get(fetched.partition)
+        if owned is None:
+            return  # lost while it waited; its new owner answers
+        await owned.decided.wait()
+        await self.emission.wait_room()
+        if owned.is_lost:
+            return
+        engine, run = self._started_engine(), fetched.run
+        outcome = await self._in_engine(
+            partial(engine.apply_events, fetched.partition, run, now_us())
+        )
+        owned.next_offset = run.last_offset + 1
+        owned.high_water = max(owned.high_water, fetched.high_water)
+        owned.newest_ms = max(owned.newest_ms, run.last_timestamp_ms)
+        metrics = self.metrics
+        metrics.runs.inc()
+        metrics.batches.inc(run.batch_count)
+        metrics.fetched_bytes.inc(run.batch_bytes)
+        metrics.stage.labels("fetch").observe(taken_at - fetched.fetched_at)
+        metrics.stage.labels("decode").observe(fetched.decode_seconds)
+        metrics.stage.labels("match").observe(outcome.match_s)
+        acknowledgements = self._submit(outcome)
+        task = asyncio.create_task(self._acknowledge(event, outcome, acknowledgements))
+        self._acknowledging.add(task)
+        task.add_done_callback(self._acknowledging.discard)
+
+    async def _acknowledge(
+        self,
+        event: EventT[PartitionRun],
+        outcome: Outcome,
+        acknowledgements: list[asyncio.Future[None]],
+    ) -> None:
+        submitted_at = time.monotonic()
+        try:
+            for acknowledgement in acknowledgements:
+                await acknowledgement
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            await self.crash(error)
+            return
+        emit_s = outcome.encode_s + time.monotonic() - submitted_at
+        self.metrics.stage.labels("emit").observe(emit_s)
+        self.metrics.answers.observe_run(outcome.effects.decisions, time.time_ns() // 1_000_000)
+        event.ack()
+
+    async def _apply_customs(self, topic: int, partition: int, run: RecordRun) -> None:
+        await self.emission.wait_room()
+        engine = self._started_engine()
+        outcome = await self._in_engine(
+            partial(engine.apply_customs, topic, partition, run, now_us())
+        )
+        rejects = self._started_rejects()
+        rejects.hold(outcome.effects.rejects)
+        outcome.outgoing = [part for part in outcome.outgoing if part[0] != topics.REJECTS]
+        self._submit(outcome)
+        await rejects.speak()
+
+    # ---- the engine's thread ----
+
+    async def _in_thread(self, call: Callable[[], None]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    async def _in_engine(self, call: Callable[[], None]) -> Outcome:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._speak, call)
+
+    def _speak(self, call: Callable[[], None]) -> Outcome:
+        """In the engine's thread: makes a call and encodes what there is to say."""
+        started = time.monotonic()
+        call()
+        effects = self._started_engine().take_effects()
+        matched = time.monotonic()
+        # Decisions keep the partition of the event; the others are found by their key.
+        effects.alerts.partition_by_key(self.partition_counts[topics.ALERTS])
+        effects.rejects.partition_by_key(self.partition_counts[topics.REJECTS])
+        outgoing = [
+            (topic, number, self._encode(output, number))
+            for topic, output in (
+                (topics.DECISIONS, effects.decisions),
+                (topics.ALERTS, effects.alerts),
+                (topics.REJECTS, effects.rejects),
+            )
+            for number in output.partitions()
+        ]
+        return Outcome(effects, outgoing, matched - started, time.monotonic() - matched)
+
+    def _encode(self, output: OutputRun, number: int) -> list[tuple[bytes, int]]:
+        return encode_output(output, number, compression=self.settings.compression)
+
+    def _submit(self, outcome: Outcome) -> list[asyncio.Future[None]]:
+        """Queues what an outcome has to say; decisions go last.
+
+        Decisions are also the record of how far a partition has come (``stream.recovery``), so
+        none may be there before the alerts and rejects of the same run are.
+        """
+        others: list[asyncio.Future[None]] = []
+        for topic, number, batches in outcome.outgoing:
+            if topic != topics.DECISIONS:
+                others += self._submit_batches(topic, number, batches, ())
+        acknowledgements = list(others)
+        for topic, number, batches in outcome.outgoing:
+            if topic == topics.DECISIONS:
+                acknowledgements += self._submit_batches(topic, number, batches, others)
+        return acknowledgements
+
+    def _submit_batches(
+        self,
+        topic: str,
+        number: int,
+        batches: list[tuple[bytes, int]],
+        after: list[asyncio.Future[None]] | tuple[()],
+    ) -> list[asyncio.Future[None]]:
+        self.metrics.emitted_bytes.labels(topic).inc(sum(len(batch) for batch, _ in batches))
+        acknowledgements = self.emission.submit(self.settings.topic(topic), number, batches, after)
+        for acknowledgement in acknowledgements:
+            # Whoever awaits it hears of a failure first; it must not be reported a second time.
+            acknowledgement.add_done_callback(
+                lambda done: None if done.cancelled() else done.exception()
+            )
+        return acknowledgements
+
+    # ---- what others may know ----
+
+    def unready(self) -> list[str]:
+        """Why this worker can't answer yet; nothing if it can."""
+        reasons = [
+            f"{name}: {100 * share:.0f} % loaded"
+            for name, share in self._customs_progress.items()
+            if share < 1.0
+        ]
+        if self._feed is None or not self._feed.loaded.is_set():
+            reasons.append("customs' side is not loaded")
+        if not self._has_assignment:
+            reasons.append("the consumer group has not assigned partitions yet")
+        reasons += [
+            f"partition {number}: its state is not back"
+            for number, owned in self.partitions.items()
+            if not owned.is_restored
+        ]
+        return reasons
+
+    def _exposition(self) -> bytes:
+        for number, owned in list(self.partitions.items()):
+            if owned.next_offset >= 0:
+                self.metrics.lag.labels(number).set(max(0, owned.high_water - owned.next_offset))
+        self.metrics.ready.set(0 if self.unready() else 1)
+        self.metrics.unacknowledged_bytes.set(self.emission.unacknowledged_bytes)
+        return self.metrics.exposition()
+
+    def _customs_moved(self, topic: str, share: float) -> None:
+        self._customs_progress[topic] = share
+        self.metrics.customs_loaded.labels(topic).set(share)
+
+    def _started_engine(self) -> Engine:
+        assert self._engine is not None, "prepare() comes first"
+        return self._engine
+
+    def _started_rejects(self) -> CustomsRejects:
+        assert self._customs_rejects is not None, "prepare() comes first"
+        return self._customs_rejects
+
+    def _started_feed(self) -> CustomsFeed:
+        assert self._feed is not None, "prepare() comes first"
+        return self._feed

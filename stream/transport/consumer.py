@@ -1,0 +1,148 @@
+"""Faust's consumer and its thread, for messages that are runs.
+
+What it is: the two classes of Faust's aiokafka driver that know what a message is, subclassed.
+Who calls it: Faust, through ``stream.transport.Transport``.
+What it must never know: what a record means, the engine, metrics.
+
+A message stands for a run and bears the run's last offset. Faust would take the jump from one such
+offset to the next for a gap and book it in an interval tree, record by record; here the runs of a
+partition are remembered in the order of delivery, and what may be committed is the end of the last
+one before the first that is not acknowledged.
+"""
+
+from __future__ import annotations
+
+import collections
+import time
+from typing import Any, cast
+
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from faust.exceptions import ImproperlyConfigured
+from faust.transport.consumer import RecordMap
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage
+
+from stream.transport.fetcher import FETCH_BYTES_MAX, PartitionRun, RunConsumer
+
+# How long a broker may hold a fetch that finds nothing. It answers at once when something comes, so
+# this is only how often an idle worker asks; below 100 ms idle workers load the broker.
+FETCH_WAIT_MS_MAX = 500
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """The thread that fetches and decodes, beside the one that matches."""
+
+    def _create_worker_consumer(self, transport: driver.Transport) -> RunConsumer:
+        settings = self.app.conf
+        if settings.broker_session_timeout > settings.broker_request_timeout:
+            raise ImproperlyConfigured(
+                f"broker_session_timeout {settings.broker_session_timeout} s is above "
+                f"broker_request_timeout {settings.broker_request_timeout} s"
+            )
+        self._assignor = RoundRobinPartitionAssignor
+        return RunConsumer(
+            client_id=settings.broker_client_id,
+            group_id=settings.id,
+            group_instance_id=settings.consumer_group_instance_id,
+            bootstrap_servers=driver.server_list(transport.url, transport.default_port),
+            partition_assignment_strategy=[self._assignor],
+            enable_auto_commit=False,
+            auto_offset_reset=settings.consumer_auto_offset_reset,
+            max_poll_interval_ms=int((settings.broker_max_poll_interval or 0) * 1000.0),
+            max_partition_fetch_bytes=settings.consumer_max_fetch_size,
+            fetch_max_bytes=FETCH_BYTES_MAX,
+            fetch_max_wait_ms=FETCH_WAIT_MS_MAX,
+            request_timeout_ms=int(settings.broker_request_timeout * 1000.0),
+            check_crcs=settings.broker_check_crcs,
+            session_timeout_ms=int(settings.broker_session_timeout * 1000.0),
+            rebalance_timeout_ms=int(settings.broker_rebalance_timeout * 1000.0),
+            heartbeat_interval_ms=int(settings.broker_heartbeat_interval * 1000.0),
+            # Producers may use transactions: what they rolled back never happened.
+            isolation_level="read_committed",
+            metadata_max_age_ms=settings.consumer_metadata_max_age_ms,
+            connections_max_idle_ms=settings.consumer_connections_max_idle_ms,
+            **driver.credentials_to_aiokafka_auth(
+                settings.broker_credentials, settings.ssl_context
+            ),
+        )
+
+    async def _fetch_records(
+        self,
+        consumer: Any,
+        active_partitions: set[TP],
+        timeout: float | None = None,
+        max_records: int | None = None,
+    ) -> RecordMap:
+        if not self.consumer.flow_active:
+            return {}
+        return cast(
+            RecordMap,
+            await cast(RunConsumer, consumer).get_runs(timeout or 0.0, active_partitions),
+        )
+
+
+class Consumer(driver.Consumer):
+    """Faust's consumer, counting runs."""
+
+    #: Per partition the last offsets of the runs handed to the streams, in order, from the first
+    #: one that is not committed yet.
+    _delivered: collections.defaultdict[TP, collections.deque[int]]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._delivered = collections.defaultdict(collections.deque)
+        super().__init__(*args, **kwargs)
+
+    @property
+    def member_id(self) -> str:
+        """The group's name for this worker; a new one if the group had excluded it meanwhile."""
+        return cast(str, self._thread._ensure_consumer()._coordinator.member_id)
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    def _to_message(self, tp: TP, record: PartitionRun) -> ConsumerMessage:
+        last_offset = record.run.last_offset
+        delivered = self._delivered[tp]
+        while delivered and delivered[-1] >= record.run.base_offset:
+            delivered.pop()  # somebody sought back: what came from there comes again
+        delivered.append(last_offset)
+        return ConsumerMessage(
+            record.topic,
+            record.partition,
+            last_offset,
+            time.time(),  # of the run: its records have their own, each
+            0,
+            None,
+            None,
+            record,
+            None,
+            -1,
+            record.run.batch_bytes,
+            tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Nothing: whatever lies between two runs is answered for by the later one."""
+
+    def _new_offset(self, tp: TP) -> int | None:
+        delivered = self._delivered[tp]
+        acked_index = self._acked_index[tp]
+        last_offset = None
+        while delivered and delivered[0] in acked_index:
+            last_offset = delivered.popleft()
+        if last_offset is None:
+            return None
+        # What is left of acknowledgements up to here belongs to runs that were read twice.
+        self._acked[tp] = [offset for offset in self._acked[tp] if offset > last_offset]
+        acked_index.intersection_update(self._acked[tp])
+        return last_offset + 1
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        for tp in revoked:
+            self._delivered.pop(tp, None)
+        await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        self._delivered.clear()
+        await super().on_partitions_assigned(assigned, generation_id)

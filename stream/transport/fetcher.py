@@ -1,0 +1,288 @@
+"""Fetch responses to runs of records: aiokafka's fetcher with its per-record half replaced.
+
+What it is: a subclass of aiokafka's Fetcher that decodes what one fetch brought of a partition in
+one call of the core, and a subclass of its consumer that uses it.
+Who calls it: ``stream.transport.consumer`` (inside Faust), ``stream.customs_feed`` and
+``stream.recovery`` (without a consumer group).
+What it must never know: Faust, agents, what a record means.
+
+aiokafka's ``Fetcher._proc_fetch_request`` does everything about a response that is worth keeping
+(errors per partition, positions, high-water marks, aborted transactions) and then builds two
+objects, ``MemoryRecords`` over the bytes and ``PartitionRecords`` over that. Both are looked up in
+the method's globals, so the method is taken as it is, with only these two names bound to ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import types
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
+
+import aiokafka
+from aiokafka.consumer import fetcher as aiokafka_fetcher
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+
+from core_ext.record_batch import DECOMPRESSED_BYTES_MAX, FetchDecoder, RecordBatchError, RecordRun
+
+log = logging.getLogger(__name__)
+
+# Bytes of a whole fetch response, and of one partition in it. Below 1 MiB the cost of a response
+# is no longer spread over enough records; above 4 MiB the bytes fall out of the processor's cache
+# between the socket and the decoder (16 MiB was measured slower than 4).
+FETCH_BYTES_MAX = 4 << 20
+# A broken batch may be whole when it is fetched again (damage on the way), so it is, every second;
+# shorter floods the log, longer delays a partition after a passing fault.
+BROKEN_RETRY_S = 1.0
+
+# Between two requests to end; it ends within a turn of the event loop unless it missed the first.
+CANCEL_S = 0.1
+
+BATCH_LENGTH_FIELD_END = 12
+BATCH_MAGIC_END = 17
+
+
+def rebound(function: Callable[..., Any], **names: Any) -> Any:
+    """The same function with some of its module's names bound to other objects."""
+    source = cast(types.FunctionType, function)
+    copy = types.FunctionType(
+        source.__code__,
+        {**source.__globals__, **names},
+        source.__name__,
+        source.__defaults__,
+        source.__closure__,
+    )
+    copy.__kwdefaults__ = source.__kwdefaults__
+    return copy
+
+
+class PartitionRun:
+    """What one fetch brought of one partition: the message that Faust carries.
+
+    ``run`` is the RecordRun, ``high_water`` the offset after the partition's last stable record
+    when it was fetched, ``fetched_at`` the monotonic time in seconds when the response was there,
+    ``decode_seconds`` what decoding took.
+    """
+
+    __slots__ = ("decode_seconds", "fetched_at", "high_water", "partition", "run", "topic")
+
+    def __init__(
+        self,
+        topic: str,
+        partition: int,
+        run: RecordRun,
+        high_water: int,
+        fetched_at: float,
+        decode_seconds: float,
+    ) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.run = run
+        self.high_water = high_water
+        self.fetched_at = fetched_at
+        self.decode_seconds = decode_seconds
+
+    def __repr__(self) -> str:
+        return f"<PartitionRun {self.topic}-{self.partition} {self.run!r}>"
+
+
+class FetchedBytes:
+    """Stands where aiokafka has MemoryRecords: the bytes, and whether a whole batch is there."""
+
+    def __init__(self, data: bytes | None) -> None:
+        self.data = data or b""
+
+    def has_next(self) -> bool:
+        if len(self.data) < BATCH_MAGIC_END:
+            return False
+        # A negative length is the decoder's to complain about.
+        length = int.from_bytes(self.data[8:12], "big", signed=True)
+        return length + BATCH_LENGTH_FIELD_END <= len(self.data)
+
+    def size_in_bytes(self) -> int:
+        return len(self.data)
+
+
+class PartitionRuns:
+    """Stands where aiokafka has PartitionRecords: iterating decodes and yields RecordRuns.
+
+    A broken batch ends the iteration and is left in ``failure``: raising it would take with it
+    what other partitions had ready.
+    """
+
+    def __init__(
+        self,
+        topic_partition: TopicPartition,
+        records: FetchedBytes,
+        aborted_transactions: Iterable[tuple[int, int]] | None,
+        fetch_offset: int,
+        key_deserializer: object,
+        value_deserializer: object,
+        check_crcs: bool,
+        isolation_level: int,
+    ) -> None:
+        committed_only = isolation_level == aiokafka_fetcher.READ_COMMITTED
+        self.next_fetch_offset = fetch_offset
+        self.fetched_at = time.monotonic()
+        self.failure: RecordBatchError | None = None
+        self._decoder = FetchDecoder(
+            records.data,
+            fetch_offset,
+            list(aborted_transactions or ()) if committed_only else None,
+            check_crc=check_crcs,
+            decompressed_bytes_max=DECOMPRESSED_BYTES_MAX,
+        )
+
+    def __iter__(self) -> PartitionRuns:
+        return self
+
+    def __next__(self) -> RecordRun:
+        try:
+            run = next(self._decoder)
+        except RecordBatchError as error:
+            self.failure = error
+            raise StopIteration from None
+        self.next_fetch_offset = run.last_offset + 1
+        return run
+
+
+class BrokenPartition:
+    """Holds a partition's place among the fetched results until it may be tried again."""
+
+    def __init__(self) -> None:
+        self.retry_at = time.monotonic() + BROKEN_RETRY_S
+
+    def calculate_backoff(self) -> float:
+        return 0.0  # the broker's other partitions need not wait
+
+
+class RunFetcher(aiokafka_fetcher.Fetcher):  # type: ignore[misc]
+    """aiokafka's fetcher, answering with runs instead of records."""
+
+    _proc_fetch_request = rebound(
+        aiokafka_fetcher.Fetcher._proc_fetch_request,
+        MemoryRecords=FetchedBytes,
+        PartitionRecords=PartitionRuns,
+    )
+
+    async def close(self) -> None:
+        """Stops fetching; aiokafka's routine swallows a cancellation that meets a new assignment,
+        so it is cancelled until it has ended."""
+        self._closed = True
+        while not self._fetch_task.done():
+            self._fetch_task.cancel()
+            await asyncio.wait([self._fetch_task], timeout=CANCEL_S)
+        await super().close()
+
+    async def fetched_runs(
+        self, partitions: Iterable[TopicPartition] | None, timeout: float
+    ) -> dict[TopicPartition, list[PartitionRun]]:
+        """The runs that are there, of ``partitions`` or of all; waits for some at most ``timeout``
+        seconds. Taking them lets the next fetch start.
+
+        Raises aiokafka's KafkaError for what a partition's fetch failed of for good.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            if self._subscriptions.reassignment_in_progress:
+                await self._subscriptions.wait_for_assignment()
+            runs = self._take_runs(partitions)
+            left = deadline - time.monotonic()
+            if runs or left <= 0:
+                return runs
+            waiter = self._create_fetch_waiter()
+            await asyncio.wait([waiter], timeout=left)
+            if not waiter.done():
+                waiter.cancel()
+                return self._take_runs(partitions)
+            if self._closed:
+                return {}
+            waiter.result()  # raises when the group coordinator refuses us
+
+    def _take_runs(
+        self, partitions: Iterable[TopicPartition] | None
+    ) -> dict[TopicPartition, list[PartitionRun]]:
+        taken: dict[TopicPartition, list[PartitionRun]] = {}
+        for topic_partition, result in list(self._records.items()):
+            if partitions and topic_partition not in partitions:
+                if not self._subscriptions.is_assigned(topic_partition):
+                    del self._records[topic_partition]
+                continue
+            if type(result) is aiokafka_fetcher.FetchResult:
+                runs = self._decode(topic_partition, result)
+                if runs:
+                    taken[topic_partition] = runs
+            elif type(result) is BrokenPartition:
+                if result.retry_at <= time.monotonic():
+                    self._drop_result(topic_partition)
+            elif not taken:  # else the error waits for the next call
+                self._drop_result(topic_partition)
+                result.check_raise()
+        return taken
+
+    def _drop_result(self, topic_partition: TopicPartition) -> None:
+        del self._records[topic_partition]
+        self._notify(self._wait_consume_future)  # wakes the routine that sends fetches
+
+    def _decode(self, topic_partition: TopicPartition, result: Any) -> list[PartitionRun]:
+        source: PartitionRuns = result._partition_records
+        started = time.monotonic()
+        runs = result.getall()  # nothing, if the position has moved since
+        seconds = time.monotonic() - started
+        self._drop_result(topic_partition)
+        if source.failure is not None:
+            self._records[topic_partition] = BrokenPartition()
+            log.error(
+                "%s-%d stands still: %s. Retrying every %g s; if the broker's own copy is damaged, "
+                "move the consumer group's offset behind it.",
+                *topic_partition,
+                source.failure,
+                BROKEN_RETRY_S,
+            )
+        if not runs:
+            return []
+        high_water = self._high_water(topic_partition, runs[-1].last_offset + 1)
+        return [
+            PartitionRun(
+                topic_partition.topic,
+                topic_partition.partition,
+                run,
+                high_water,
+                source.fetched_at,
+                seconds / len(runs),
+            )
+            for run in runs
+        ]
+
+    def _high_water(self, topic_partition: TopicPartition, at_least: int) -> int:
+        state = self._subscriptions.subscription.assignment.state_value(topic_partition)
+        known = state.lso if self._isolation_level == aiokafka_fetcher.READ_COMMITTED else None
+        return max(at_least, known if known is not None else state.highwater or 0)
+
+
+class RunConsumer(aiokafka.AIOKafkaConsumer):  # type: ignore[misc]
+    """aiokafka's consumer, read by runs; everything but ``get_runs`` is aiokafka's.
+
+    ``getone``, ``getmany`` and iterating, which give records, are not to be used.
+    """
+
+    start = rebound(aiokafka.AIOKafkaConsumer.start, Fetcher=RunFetcher)
+
+    async def get_runs(
+        self, timeout: float, partitions: Iterable[TopicPartition] | None = None
+    ) -> Mapping[TopicPartition, list[PartitionRun]]:
+        """The runs that are there; waits for some at most ``timeout`` seconds.
+
+        Raises aiokafka's ConsumerStoppedError after ``stop``, its KafkaError if reading a
+        partition failed for good.
+        """
+        fetcher = self._fetcher
+        if self._closed or fetcher is None or fetcher._closed:
+            raise aiokafka.errors.ConsumerStoppedError()
+        if fetcher.error_future.done():
+            raise KafkaError("the background fetch has died; see the log above")
+        with fetcher._subscriptions.fetch_context():
+            return await cast(RunFetcher, fetcher).fetched_runs(partitions, timeout)

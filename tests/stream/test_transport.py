@@ -1,0 +1,195 @@
+"""The Faust transport against a real Kafka.
+
+Method: a Faust app of one agent in this process reads what was sent in batches of every size and
+compression; offsets are asked of the broker, never of the app.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import faust
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.consumer import fetcher as aiokafka_fetcher
+from aiokafka.structs import TopicPartition
+
+from core_ext.record_batch import CODECS, OutputRun, encode_output
+from stream.transport import PartitionRun, RunSchema, Transport
+from stream.transport.fetcher import FetchedBytes, PartitionRuns, RunFetcher
+from tests.stream.kafka_tools import make_topic, send, until
+
+Answer = Callable[[faust.Event], None]
+
+
+def events(count: int, start: int = 0) -> list[tuple[bytes, bytes, int, int]]:
+    return [
+        (
+            b"MSCU%07d" % i,
+            b'{"eventID":"%d","pad":"%s"}' % (i, b"x" * 100),
+            0,
+            1_600_000_000_000 + i,
+        )
+        for i in range(start, start + count)
+    ]
+
+
+@asynccontextmanager
+async def running(broker: str, group: str, topic: str, answer: Answer) -> AsyncIterator[faust.App]:
+    """A started app whose agent calls `answer` with each event; stopped at the end."""
+    app = faust.App(
+        group,
+        broker=f"gatejoin://{broker}",
+        store="memory://",
+        web_enabled=False,
+        topic_disable_leader=True,
+        stream_wait_empty=False,
+        stream_buffer_maxsize=4,
+        broker_commit_interval=0.1,
+        consumer_auto_offset_reset="earliest",
+    )
+    assert isinstance(app.transport, Transport)
+
+    @app.agent(app.topic(topic, schema=RunSchema()))
+    async def agent(stream: faust.Stream) -> None:
+        async for event in stream.noack().events():
+            answer(event)
+
+    await app.start()
+    try:
+        yield app
+    finally:
+        await app.stop()
+
+
+async def committed(broker: str, group: str, topic: str) -> int:
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker)
+    await admin.start()
+    try:
+        part = TopicPartition(topic, 0)
+        return (await admin.list_consumer_group_offsets(group, partitions=[part]))[part].offset
+    finally:
+        await admin.close()
+
+
+async def until_committed(broker: str, group: str, topic: str, offset: int) -> None:
+    async def wait() -> None:
+        while await committed(broker, group, topic) != offset:
+            await asyncio.sleep(0.05)
+
+    await asyncio.wait_for(wait(), 30)
+
+
+@pytest.mark.parametrize("compression", CODECS)
+@pytest.mark.parametrize("per_batch", [1, 60, 5000])
+def test_events_arrive_whole_and_once(
+    kafka: str, topic_prefix: str, per_batch: int, compression: str
+) -> None:
+    topic = topic_prefix + "events"
+    count = 600 if per_batch == 1 else 12_000
+
+    async def scenario() -> None:
+        await make_topic(kafka, topic)
+        await send(kafka, topic, events(count), per_batch=per_batch, compression=compression)
+        runs: list[PartitionRun] = []
+
+        def answer(event: faust.Event) -> None:
+            runs.append(event.value)
+            event.ack()
+
+        async with running(kafka, topic, topic, answer):
+            await until(lambda: sum(fetched.run.count for fetched in runs) >= count)
+            await until_committed(kafka, topic, topic, count)
+        got = [record for fetched in runs for record in fetched.run]
+        assert got == [(key, value, i, ms) for i, (key, value, _, ms) in enumerate(events(count))]
+        batches = sum(fetched.run.batch_count for fetched in runs)
+        assert batches == -(-count // per_batch) or per_batch == 5000
+        assert len(runs) <= 4  # also where every event came in a batch of its own
+        assert runs[-1].high_water == count
+
+    asyncio.run(scenario())
+
+
+def test_nothing_is_committed_before_it_is_acknowledged_and_a_restart_carries_on(
+    kafka: str, topic_prefix: str
+) -> None:
+    topic = topic_prefix + "events"
+
+    async def scenario() -> None:
+        await make_topic(kafka, topic)
+        held: list[faust.Event] = []
+        async with running(kafka, topic, topic, held.append):
+            for i in range(3):
+                await send(kafka, topic, events(100, i * 100))
+                await until(lambda: len(held) == i + 1)  # noqa: B023
+            held[1].ack()  # the first is not: nothing may be committed
+            held[2].ack()
+            await asyncio.sleep(0.5)  # several commit intervals
+            assert await committed(kafka, topic, topic) <= 0
+            held[0].ack()
+            await until_committed(kafka, topic, topic, 300)
+            await send(kafka, topic, events(100, 300))
+            await until(lambda: len(held) == 4)
+        # Stopped with the last run unacknowledged: it comes again, and only it.
+        again: list[faust.Event] = []
+        async with running(kafka, topic, topic, again.append):
+            await until(lambda: bool(again))
+            run = again[0].value.run
+            assert (run.base_offset, run.last_offset, run.count) == (300, 399, 100)
+            again[0].ack()
+            await until_committed(kafka, topic, topic, 400)
+
+    asyncio.run(scenario())
+
+
+def test_rolled_back_transactions_never_happened(kafka: str, topic_prefix: str) -> None:
+    topic = topic_prefix + "events"
+
+    async def scenario() -> None:
+        await make_topic(kafka, topic)
+        producer = AIOKafkaProducer(bootstrap_servers=kafka, transactional_id=topic)
+        await producer.start()
+        for name, is_kept in ((b"a", True), (b"b", False), (b"c", True)):
+            await producer.begin_transaction()
+            await producer.send_and_wait(topic, name, partition=0)
+            if is_kept:
+                await producer.commit_transaction()
+            else:
+                await producer.abort_transaction()
+        await producer.stop()
+        held: list[faust.Event] = []
+        async with running(kafka, topic, topic, held.append):
+            await until(lambda: bool(held) and held[-1].value.run.last_offset == 5)
+            assert [v for event in held for _, v, _, _ in event.value.run] == [b"a", b"c"]
+            for event in held:
+                event.ack()
+            await until_committed(kafka, topic, topic, 6)  # markers are answered for, too
+
+    asyncio.run(scenario())
+
+
+def test_the_replaced_seams_of_aiokafka_are_still_there() -> None:
+    """What `rebound` binds anew must still be what the method looks up."""
+    names = aiokafka_fetcher.Fetcher._proc_fetch_request.__code__.co_names
+    assert {"MemoryRecords", "PartitionRecords", "FetchResult"} <= set(names)
+    assert RunFetcher._proc_fetch_request.__globals__["PartitionRecords"] is PartitionRuns
+
+
+def test_a_broken_batch_ends_the_iteration_and_is_remembered() -> None:
+    run = OutputRun()
+    for key, value, partition, ms in events(10):
+        run.append(key, value, partition, ms)
+    ((batch, _),) = encode_output(run, 0)
+    broken = bytearray(batch)
+    broken[-1] ^= 1
+    records = FetchedBytes(bytes(broken))
+    assert records.has_next()
+    source = PartitionRuns(
+        TopicPartition("t", 0), records, None, 0, None, None, True, aiokafka_fetcher.READ_COMMITTED
+    )
+    assert list(source) == []
+    assert "record batch at offset 0: its CRC is wrong" in str(source.failure)
+    assert source.next_fetch_offset == 0

@@ -1,0 +1,272 @@
+"""The worker as a process of its own, against a real Kafka and against the replay.
+
+Method: a small national year is sent in batches of 1, 60 and 5,000 events in every compression; the
+worker's decisions must be those of the replay over the same records. Then the same with a worker
+that is killed before it has committed anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core_ext.record_batch import CODECS
+from stream.national_year.year import NationalYear
+from stream.replay import replay
+from stream.settings import Settings
+from stream.topics import ensure_topics
+from tests.stream.kafka_tools import read, send
+
+PARTITIONS = 3
+SCALE = 0.002
+BATCHES = list(itertools.product(CODECS, (1, 60, 5000)))
+# By the clock: a replay has one clock, the worker one per partition; only the tail may differ.
+CLOCK_ALERTS = {"OVERSTAYED", "TRANSIT_OVERDUE"}
+
+
+class Worker:
+    """A worker process; `url` is where its metrics are."""
+
+    def __init__(self, broker: str, prefix: str, log: Path, **settings: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        self.log = log
+        self._file = log.open("ab")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "stream", "worker"],
+            env={
+                **os.environ,
+                "GATEJOIN_BROKER": broker,
+                "GATEJOIN_TOPIC_PREFIX": prefix,
+                "GATEJOIN_PARTITIONS": str(PARTITIONS),
+                "GATEJOIN_WEB_PORT": str(port),
+                "GATEJOIN_SESSION_TIMEOUT_S": "6",
+                **settings,
+            },
+            stdout=self._file,
+            stderr=subprocess.STDOUT,
+        )
+
+    def get(self, path: str) -> str | None:
+        with contextlib.suppress(urllib.error.URLError, ConnectionError):
+            with urllib.request.urlopen(self.url + path, timeout=5) as response:
+                return response.read().decode()
+        return None
+
+    def metric(self, name: str) -> float:
+        """Sum of a metric's series."""
+        lines = (self.get("/metrics") or "").splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+
+    def until(self, what: str, condition: object, wait_s_max: float = 60) -> None:
+        deadline = time.monotonic() + wait_s_max
+        while not condition():
+            assert self.process.poll() is None, f"the worker ended:\n{self.tail()}"
+            assert time.monotonic() < deadline, f"not {what}:\n{self.tail()}"
+            time.sleep(0.05)
+
+    def until_ready(self) -> None:
+        self.until("ready", lambda: self.get("/readyz") == "ready\n")
+
+    def until_answered(self, events: int) -> None:
+        self.until(
+            f"{events} events answered",
+            lambda: (
+                self.metric('gatejoin_records_total{topic="port-events"}') >= events
+                and self.metric("gatejoin_lag_records") == 0
+                and self.metric("gatejoin_unacknowledged_bytes") == 0
+            ),
+        )
+
+    def tail(self) -> str:
+        return self.log.read_text(errors="replace")[-3000:]
+
+    def stop(self, how: int = signal.SIGTERM) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        try:
+            return self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        finally:
+            self._file.close()
+
+
+@contextlib.contextmanager
+def running(*arguments: object, **settings: str) -> Iterator[Worker]:
+    worker = Worker(*arguments, **settings)
+    try:
+        yield worker
+    finally:
+        worker.stop(signal.SIGKILL)
+
+
+class Year:
+    """A small national year: sent in pieces, and replayed."""
+
+    def __init__(self, broker: str, prefix: str) -> None:
+        self.settings = Settings(broker=broker, topic_prefix=prefix, partitions=PARTITIONS)
+        counts = asyncio.run(ensure_topics(self.settings))
+        year = NationalYear(scale=SCALE)
+        self.customs = [
+            (part.topic, list(part.records()))
+            for part in year.customs_records(counts["declarations"])
+        ]
+        events = [record for part in year.port_events(PARTITIONS) for record in part.records()]
+        self.events = sorted(events, key=lambda record: record[2])
+
+    def send_customs(self) -> None:
+        for topic, records in self.customs:
+            rows = [(key, value, number, ms) for key, value, ms, number in records]
+            asyncio.run(send(self.settings.broker, self.settings.topic(topic), rows))
+
+    def send_events(self, first: int, last: int, compression: str, per_batch: int) -> None:
+        rows = [(key, value, number, ms) for key, value, ms, number in self.events[first:last]]
+        asyncio.run(
+            send(
+                self.settings.broker,
+                self.settings.topic("port-events"),
+                rows,
+                compression=compression,
+                per_batch=per_batch,
+            )
+        )
+
+    def replayed(self, directory: Path) -> dict[str, Counter[str]]:
+        log = directory / "log.ndjson"
+        with log.open("wb") as file:
+            for topic, records in [*self.customs, ("port-events", self.events)]:
+                for key, value, ms, _ in records:
+                    file.write(log_line(topic, key, value, ms))
+        replay(log, directory / "out", None)
+        return {
+            topic: Counter(map(comparable, (directory / "out" / f"{topic}.ndjson").open("rb")))
+            for topic in ("decisions", "alerts", "rejects")
+        }
+
+    def published(self) -> dict[str, Counter[str]]:
+        return {
+            topic: Counter(
+                comparable(value)
+                for _, _, _, value, _ in asyncio.run(
+                    read(self.settings.broker, self.settings.topic(topic), PARTITIONS)
+                )
+            )
+            for topic in ("decisions", "alerts", "rejects")
+        }
+
+
+def log_line(topic: str, key: bytes, value: bytes, timestamp_ms: int) -> bytes:
+    """A log line whose value's bytes are exactly the record's: as a JSON string."""
+    entry = {"topic": topic, "timestamp": timestamp_ms, "key": key.decode()}
+    return json.dumps({**entry, "value": value.decode()}).encode() + b"\n"
+
+
+def comparable(value: bytes) -> str:
+    """A record without what depends on when and where it was made."""
+    record = json.loads(value)
+    for name in ("decidedDateTime", "raisedDateTime", "trigger", "source"):
+        record.pop(name, None)
+    if record.get("type") in CLOCK_ALERTS:
+        return "by the clock"
+    if record.get("reason") == "MISPARTITIONED":  # never in a replay
+        return "mispartitioned"
+    return json.dumps(record, sort_keys=True)
+
+
+def assert_same(published: dict[str, Counter[str]], replayed: dict[str, Counter[str]]) -> None:
+    for topic, wanted in replayed.items():
+        found = published[topic]
+        for counts in (wanted, found):
+            counts.pop("by the clock", None)
+            counts.pop("mispartitioned", None)
+        assert not found - wanted, f"{topic} that the replay has not"
+        assert not wanted - found, f"{topic} that only the replay has"
+    assert sum(published["decisions"].values()) > 1000
+
+
+def test_the_workers_decisions_are_the_replays(
+    kafka: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    year = Year(kafka, topic_prefix)
+    year.send_customs()
+    with running(kafka, topic_prefix, tmp_path / "worker.log") as worker:
+        worker.until_ready()
+        # A twentieth goes in batches of one event, since each is a request of its own.
+        bounds, at = [], 0
+        for _, per_batch in BATCHES:
+            share = len(year.events) // (300 if per_batch == 1 else 10)
+            bounds.append((at, min(at + share, len(year.events))))
+            at = bounds[-1][1]
+        bounds[-1] = (bounds[-1][0], len(year.events))
+        for (first, last), (compression, per_batch) in zip(bounds, BATCHES, strict=True):
+            year.send_events(first, last, compression, per_batch)
+        worker.until_answered(len(year.events))
+        assert worker.get("/healthz") == "alive\n"
+        assert worker.metric("gatejoin_decisions_total") > 1000
+        assert worker.metric("gatejoin_gate_answer_seconds_count") > 1000
+        assert worker.stop() == 0
+    assert "Traceback" not in worker.tail()
+    assert_same(year.published(), year.replayed(tmp_path))
+
+
+def test_a_killed_worker_loses_doubles_and_changes_nothing(
+    kafka: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    year = Year(kafka, topic_prefix)
+    year.send_customs()
+    half = len(year.events) // 2
+    log = tmp_path / "worker.log"
+    # The first commits nothing before it is killed, so everything is read again.
+    with running(kafka, topic_prefix, log, GATEJOIN_COMMIT_INTERVAL_S="60") as worker:
+        year.send_events(0, half, "lz4", 60)
+        worker.until_answered(half)
+        worker.stop(signal.SIGKILL)
+    decided = year.published()["decisions"]
+    with running(kafka, topic_prefix, log) as worker:
+        worker.until_ready()
+        assert year.published()["decisions"] == decided
+        year.send_events(half, len(year.events), "none", 5000)
+        worker.until_answered(len(year.events))
+        assert worker.stop() == 0
+    published, replayed = year.published(), year.replayed(tmp_path)
+    # Rejects of events after the last decision come again; they say where they are from.
+    del published["rejects"], replayed["rejects"]
+    assert_same(published, replayed)
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"GATEJOIN_PARTITIONS": "many"}, "GATEJOIN_PARTITIONS='many' is not a whole number"),
+        ({"GATEJOIN_COMPRESSION": "rar"}, "GATEJOIN_COMPRESSION='rar' is none of none, gzip"),
+        ({"GATEJOIN_RULES": "absent.toml"}, "absent.toml"),
+    ],
+)
+def test_wrong_settings_are_one_line_and_status_2(
+    tmp_path: Path, settings: dict[str, str], complaint: str
+) -> None:
+    with running("127.0.0.1:1", "", tmp_path / "log", **settings) as worker:
+        assert worker.process.wait(30) == 2
+    (line,) = worker.tail().splitlines()
+    assert line.startswith("gatejoin worker: ")
+    assert complaint in line
