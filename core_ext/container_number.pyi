@@ -1,3 +1,5 @@
+# Types of the container number module; container_number.pyx says what each function does.
+
 from typing import Any, Final
 
 import numpy

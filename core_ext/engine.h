@@ -28,6 +28,9 @@ static void engine_init(engine *engine_, uint32_t partition_count, int check_par
         memory_resize(NULL, UINT64_MAX / 4, "the unit index"); /* stops with the reason */
     engine_->partition_count = partition_count;
     engine_->check_partition = (uint8_t)check_partition;
+    if (!check_partition)
+        engine_->decisions.as_lines = engine_->alerts.as_lines = engine_->rejects.as_lines =
+            engine_->registry.as_lines = engine_->explanations.as_lines = 1;
     engine_->partitions = (partition_state *)memory_resize(
         NULL, partition_count * sizeof *engine_->partitions, "partitions");
     memset(engine_->partitions, 0, partition_count * sizeof *engine_->partitions);

@@ -147,10 +147,17 @@ static inline uint8_t *output_room(record_output *output, uint64_t bytes)
     return place;
 }
 
-/* Closes a record whose value lies at the end of the output's bytes, with the key behind it. */
+/* Closes a record whose value lies at the end of the output's bytes, with the key, or the line end,
+ * behind it. */
 static inline void output_close(record_output *output, uint8_t *value_end, const void *key,
                                 int32_t key_length, int32_t partition, int64_t timestamp_ms)
 {
+    if (output->as_lines) {
+        output->bytes_size = (uint64_t)(value_end - output->bytes);
+        *output_room(output, 1) = '\n';
+        output->bytes_size++;
+        return;
+    }
     uint64_t value_offset = output->bytes_size;
     uint64_t value_length = (uint64_t)(value_end - output->bytes) - value_offset;
     output->bytes_size += value_length;

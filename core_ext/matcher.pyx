@@ -13,7 +13,9 @@ A Matcher is for one thread at a time; the GIL is released while records are app
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport malloc
 from libc.string cimport memcpy, memset
+from cpython.buffer cimport PyBUF_READ
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.memoryview cimport PyMemoryView_FromMemory
 
 from core_ext.record_batch cimport OutputRun, RecordRun, record_output, record_output_clear
 from core_ext.record_batch cimport record_view
@@ -374,36 +376,37 @@ cdef class Matcher:
         return self.take(&self.engine_.stock_cells)
 
     def take_lines(self, str kind not None):
-        """The values of one output since the last call, a line each, as bytes.
+        """What a replay has to say since the last call, one record a line, as bytes.
 
-        `kind` is decisions, alerts, rejects, registry or explanations."""
-        cdef record_output *output
-        if kind == "decisions":
-            output = &self.engine_.decisions
-        elif kind == "alerts":
-            output = &self.engine_.alerts
-        elif kind == "rejects":
-            output = &self.engine_.rejects
-        elif kind == "registry":
-            output = &self.engine_.registry
-        elif kind == "explanations":
-            output = &self.engine_.explanations
-        else:
-            raise ValueError(f"no output {kind!r}")
-        cdef uint64_t size = 0, i
-        for i in range(output.records_size):
-            size += output.records[i].value_length + 1
-        cdef bytes lines = PyBytes_FromStringAndSize(NULL, size)
-        cdef char *place = PyBytes_AS_STRING(lines)
-        with nogil:
-            for i in range(output.records_size):
-                memcpy(place, output.bytes + output.records[i].value_offset,
-                       output.records[i].value_length)
-                place += output.records[i].value_length
-                place[0] = 10
-                place += 1
-            record_output_clear(output)
+        `kind` is decisions, alerts, rejects, registry or explanations. Raises ValueError in a
+        worker's engine, whose records have keys and partitions."""
+        cdef record_output *output = self.lines_of(kind)
+        cdef bytes lines = PyBytes_FromStringAndSize(<char *>output.bytes, output.bytes_size)
+        record_output_clear(output)
         return lines
+
+    def write_lines(self, str kind not None, file):
+        """Writes what take_lines would return to a binary file, without a copy of it."""
+        cdef record_output *output = self.lines_of(kind)
+        if output.bytes_size:
+            file.write(PyMemoryView_FromMemory(<char *>output.bytes, output.bytes_size,
+                                               PyBUF_READ))
+        record_output_clear(output)
+
+    cdef record_output *lines_of(self, str kind) except NULL:
+        if not self.is_replay:
+            raise ValueError("lines are for a replay: make the Matcher with partition_count 0")
+        if kind == "decisions":
+            return &self.engine_.decisions
+        if kind == "alerts":
+            return &self.engine_.alerts
+        if kind == "rejects":
+            return &self.engine_.rejects
+        if kind == "registry":
+            return &self.engine_.registry
+        if kind == "explanations":
+            return &self.engine_.explanations
+        raise ValueError(f"no output {kind!r}")
 
     # ---- partitions ------------------------------------------------------------------------------
 

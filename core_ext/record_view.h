@@ -39,6 +39,7 @@ typedef struct {
     uint64_t bytes_size, bytes_capacity;
     output_record *records;
     uint64_t records_size, records_capacity;
+    uint8_t as_lines; /* values only, each with a line end behind it, and no `records`: a file */
 } record_output;
 
 static inline void record_output_clear(record_output *output)

@@ -1,3 +1,5 @@
+# Types of the unit index module; unit_index.pyx says what each method does.
+
 from collections.abc import Iterator
 from typing import Final
 

@@ -100,7 +100,8 @@ def run(arguments: argparse.Namespace) -> int:
         signal.signal(number, signal.default_int_handler)
     # What a library has to say of a broker that is away is one line each, not a traceback.
     logging.basicConfig(level=logging.WARNING, format="gatejoin demo: %(message)s")
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    for name in ("aiokafka", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         year = NationalYear(seed=arguments.seed, scale=arguments.scale)
     except ValueError as error:

@@ -153,7 +153,11 @@ class Progress:
 
     async def done(self) -> int:
         """Events whose effects are acknowledged, over all partitions."""
-        offsets = await self._admin.list_consumer_group_offsets(
+        return sum(await self.offsets())
+
+    async def offsets(self) -> list[int]:
+        """The same by partition: the offset after the last such event."""
+        found = await self._admin.list_consumer_group_offsets(
             self._group, partitions=self._partitions
         )
-        return sum(max(0, offset.offset) for offset in offsets.values())
+        return [max(0, found[partition].offset) for partition in self._partitions]

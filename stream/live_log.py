@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
@@ -88,21 +89,42 @@ def write_live_log(settings: Settings, unit: str, path: Path) -> list[dict[str, 
 async def _gather(settings: Settings, unit: str) -> tuple[list[LiveRecord], list[LiveRecord]]:
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.broker,
+        auto_offset_reset="earliest",
         enable_auto_commit=False,
         isolation_level="read_committed",
         fetch_max_bytes=FETCH_BYTES_MAX,
         max_partition_fetch_bytes=FETCH_BYTES_MAX,
     )
-    await consumer.start()
     try:
-        return await _records(consumer, settings, unit)
+        await consumer.start()
+        # A consumer that is stopped before its tasks have begun raises.
+        await asyncio.sleep(0)
+        reader = _Reader(consumer, settings, await _partition_counts(settings))
+        return await _records(reader, unit)
     finally:
         await consumer.stop()
 
 
-async def _records(
-    consumer: Any, settings: Settings, unit: str
-) -> tuple[list[LiveRecord], list[LiveRecord]]:
+async def _partition_counts(settings: Settings) -> dict[str, int]:
+    """Returns the partitions of each topic that is read. Asks for all, for asking makes topics."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker)
+    try:
+        await admin.start()
+        described = await admin.describe_topics()
+    finally:
+        await admin.close()
+    known = {it["topic"]: len(it["partitions"]) for it in described}
+    names = (*topics.CUSTOMS, topics.PORT_EVENTS, topics.DECISIONS)
+    for name in names:
+        if not known.get(settings.topic(name)):
+            raise LiveLogError(
+                f"{settings.broker} has no topic {settings.topic(name)}: "
+                "start a worker once, or check GATEJOIN_BROKER and GATEJOIN_TOPIC_PREFIX"
+            )
+    return {name: known[settings.topic(name)] for name in names}
+
+
+async def _records(reader: _Reader, unit: str) -> tuple[list[LiveRecord], list[LiveRecord]]:
     name = unit.encode()
 
     def lists_unit(record: LiveRecord) -> bool:
@@ -110,10 +132,9 @@ async def _records(
             record.value is not None and name in _named_like(record.value)
         )
 
-    partition_count = len(await _partitions(consumer, settings, topics.PORT_EVENTS))
-    own = [(murmur2(name) & 0x7FFFFFFF) % partition_count]
-    records = await _read(consumer, settings, topics.OPERATORS, None, lambda record: True)
-    declarations = await _with_all_versions(consumer, settings, topics.DECLARATIONS, lists_unit)
+    own = [(murmur2(name) & 0x7FFFFFFF) % reader.partition_counts[topics.PORT_EVENTS]]
+    records = await reader.read(topics.OPERATORS, None, lambda _: True)
+    declarations = await reader.read_all_versions(topics.DECLARATIONS, lists_unit)
     numbers = {record.key for record in declarations if record.key is not None}
 
     def holds_it(record: LiveRecord) -> bool:
@@ -121,75 +142,68 @@ async def _records(
         return lists_unit(record) or any(number in value for number in numbers)
 
     records += declarations
-    records += await _with_all_versions(consumer, settings, topics.HOLDS, holds_it)
-    records += await _read(consumer, settings, topics.PORT_EVENTS, own, lists_unit)
-    decisions = await _read(
-        consumer, settings, topics.DECISIONS, own, lambda record: record.key == name
-    )
+    records += await reader.read_all_versions(topics.HOLDS, holds_it)
+    records += await reader.read(topics.PORT_EVENTS, own, lists_unit)
+    decisions = await reader.read(topics.DECISIONS, own, lambda record: record.key == name)
     return records, decisions
 
 
-async def _with_all_versions(
-    consumer: Any, settings: Settings, topic: str, wanted: _Wanted
-) -> list[LiveRecord]:
-    """Reads a compacted topic twice: first for the keys, then for all that was said of them."""
-    found = await _read(consumer, settings, topic, None, wanted)
-    keys = {record.key for record in found if record.key is not None}
-    if not keys:
-        return []
-    # All versions of a key are in one partition, or compaction could not find them.
-    partitions = sorted({record.partition for record in found})
-    return await _read(consumer, settings, topic, partitions, lambda record: record.key in keys)
+class _Reader:
+    """Reads partitions from their first offset to their present end, one topic at a time."""
 
+    def __init__(self, consumer: Any, settings: Settings, partition_counts: dict[str, int]) -> None:
+        self._consumer = consumer
+        self._settings = settings
+        self.partition_counts = partition_counts
 
-async def _partitions(consumer: Any, settings: Settings, topic: str) -> list[int]:
-    partitions = consumer.partitions_for_topic(settings.topic(topic))
-    if not partitions:
-        raise LiveLogError(
-            f"{settings.broker} has no topic {settings.topic(topic)}: "
-            "start a worker once, or check GATEJOIN_BROKER and GATEJOIN_TOPIC_PREFIX"
-        )
-    return sorted(partitions)
+    async def read_all_versions(self, topic: str, wanted: _Wanted) -> list[LiveRecord]:
+        """Reads a compacted topic twice: for the keys, then for all that was said of them."""
+        found = await self.read(topic, None, wanted)
+        keys = {record.key for record in found if record.key is not None}
+        if not keys:
+            return []
+        # All versions of a key are in one partition, or compaction could not find them.
+        partitions = sorted({record.partition for record in found})
+        return await self.read(topic, partitions, lambda record: record.key in keys)
 
-
-async def _read(
-    consumer: Any,
-    settings: Settings,
-    topic: str,
-    partitions: Iterable[int] | None,
-    wanted: _Wanted,
-) -> list[LiveRecord]:
-    """Returns what is wanted of a topic's partitions (None: all), up to their present end."""
-    if partitions is None:
-        partitions = await _partitions(consumer, settings, topic)
-    assigned = [TopicPartition(settings.topic(topic), number) for number in partitions]
-    consumer.assign(assigned)
-    ends = await consumer.end_offsets(assigned)
-    await consumer.seek_to_beginning(*assigned)
-    records: list[LiveRecord] = []
-    silence_s = 0.0
-    while True:
-        waiting = [it for it in assigned if await consumer.position(it) < ends[it]]
-        if not waiting:
-            return records
-        fetched = await consumer.getmany(*waiting, timeout_ms=POLL_MS, max_records=RECORDS_AT_ONCE)
-        silence_s = 0.0 if fetched else silence_s + POLL_MS / 1000
-        if silence_s >= SILENCE_S_MAX:
-            raise LiveLogError(f"{settings.broker}: {waiting[0].topic} brings nothing: try again")
-        for partition, of_it in fetched.items():
-            for message in of_it:
-                record = LiveRecord(
-                    message.timestamp,
-                    topic,
-                    partition.partition,
-                    message.offset,
-                    message.key,
-                    message.value,
+    async def read(
+        self, topic: str, partitions: Iterable[int] | None, wanted: _Wanted
+    ) -> list[LiveRecord]:
+        """Returns what is wanted of some partitions of a topic (None: all)."""
+        consumer = self._consumer
+        if partitions is None:
+            partitions = range(self.partition_counts[topic])
+        assigned = [TopicPartition(self._settings.topic(topic), number) for number in partitions]
+        consumer.assign(assigned)
+        ends = await consumer.end_offsets(assigned)
+        for partition, first in (await consumer.beginning_offsets(assigned)).items():
+            consumer.seek(partition, first)
+        records: list[LiveRecord] = []
+        silence_s = 0.0
+        while waiting := [it for it in assigned if await consumer.position(it) < ends[it]]:
+            fetched = await consumer.getmany(
+                *waiting, timeout_ms=POLL_MS, max_records=RECORDS_AT_ONCE
+            )
+            silence_s = 0.0 if fetched else silence_s + POLL_MS / 1000
+            if silence_s >= SILENCE_S_MAX:
+                raise LiveLogError(
+                    f"{self._settings.broker}: {waiting[0].topic} brings nothing: try again"
                 )
-                if wanted(record):
-                    records.append(record)
-        if len(records) > RECORDS_MAX:
-            raise LiveLogError(f"more than {RECORDS_MAX:,} records of {topic} touch the unit")
+            for fetched_from, messages in fetched.items():
+                for message in messages:
+                    record = LiveRecord(
+                        message.timestamp,
+                        topic,
+                        fetched_from.partition,
+                        message.offset,
+                        message.key,
+                        message.value,
+                    )
+                    if wanted(record):
+                        records.append(record)
+            if len(records) > RECORDS_MAX:
+                raise LiveLogError(f"more than {RECORDS_MAX:,} records of {topic} touch the unit")
+        return records
 
 
 def _named_like(data: bytes | None) -> bytes:

@@ -247,7 +247,9 @@ def _build(log_path: Path, stamp: _Stamp, output: BinaryIO) -> None:
                 try:
                     consumed = indexer.scan(data[position:], offset + position, is_last)
                 except LogLineError as error:
-                    raise LogIndexError(f"{log_path}: {error}") from None
+                    raise LogIndexError(
+                        f"{log_path}: {_line_name(error.line - 1)}: {error.reason}"
+                    ) from None
                 position += consumed
                 if indexer.posting_count < RUN_POSTINGS:
                     break
@@ -258,7 +260,7 @@ def _build(log_path: Path, stamp: _Stamp, output: BinaryIO) -> None:
                 break
             if len(rest) > LINE_BYTES_MAX:
                 raise LogIndexError(
-                    f"{log_path}: line {indexer.line_count + 1} is longer than "
+                    f"{log_path}: {_line_name(indexer.line_count)} is longer than "
                     f"{LINE_BYTES_MAX:,} bytes: this is no log"
                 )
     if indexer.posting_count:
@@ -271,6 +273,11 @@ def _build(log_path: Path, stamp: _Stamp, output: BinaryIO) -> None:
         _TRAILER.pack(_MAGIC, _VERSION, LINE_STRIDE, *stamp, indexer.line_count, len(run_lengths))
     )
     output.flush()
+
+
+def _line_name(line: int) -> str:
+    """Names a line as the replay does: by its offset, and as an editor counts."""
+    return f"line {line} (from 0; {line + 1} in an editor)"
 
 
 def _padded(size: int) -> int:

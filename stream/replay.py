@@ -60,7 +60,7 @@ def replay(log_path: Path | str, out_dir: Path | str, rules_path: Path | str | N
         # What an earlier replay left must not pass for this one's, should this one end early.
         for name in ("volumes.csv", "stock.csv"):
             (out_dir / name).unlink(missing_ok=True)
-        outputs = {name: (out_dir / f"{name}.ndjson").open("wb") for name in LINE_OUTPUTS}
+        outputs = {name: (out_dir / f"{name}.ndjson").open("wb", buffering=0) for name in LINE_OUTPUTS}
         try:
             for _ in _apply(matcher, log, log_path):
                 _write(matcher, outputs)
@@ -81,7 +81,7 @@ def _line_name(line: int) -> str:
 
 def _write(matcher: Matcher, outputs: Mapping[str, BinaryIO]) -> None:
     for name, output in outputs.items():
-        output.write(matcher.take_lines(name))
+        matcher.write_lines(name, output)
 
 
 def _apply(matcher: Matcher, log: BinaryIO, log_path: Path) -> Iterator[None]:

@@ -2,12 +2,13 @@
 
 Reads a replay's directory (``volumes.csv``, ``stock.csv``, ``registry.ndjson``; CONTRACT.md,
 section 6) and rolls it up from operators to branches, departments and the nation, as of a date.
-``stream.demo`` hands its own rows to ``build_report``. All sums are exact integers, weights in
+``stream.live_report`` hands the rows of the live topics to ``build_report``, ``stream.demo`` its
+own. All sums are exact integers, weights in
 grams. It must never know events or rules.
 
 An operator belongs, for all its movements, to the department and branch that it had at the end of
 the date asked for: a table of departments is a table of today's (or that day's) departments.
-Stock is as at the end of the replay, whatever the date: stock.csv has no history.
+Stock is as it is known last, whatever the date: neither stock.csv nor its topic has a history.
 """
 
 from __future__ import annotations
@@ -454,7 +455,7 @@ def render_text(report: Report) -> str:
         )
     )
 
-    parts.append("\nStock at the end of the replay, units by age in days\n")
+    parts.append("\nStock as last known, units by age in days\n")
     rows = [
         [
             row.department_code,
@@ -559,7 +560,11 @@ def write_json(report: Report, file: TextIO) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``gatejoin report``."""
     parser.add_argument(
-        "--from", dest="directory", type=Path, metavar="DIR", help="what a replay wrote"
+        "--from",
+        dest="directory",
+        type=Path,
+        metavar="DIR",
+        help="what a replay wrote; absent, the live topics of GATEJOIN_BROKER",
     )
     parser.add_argument(
         "--as-of",
@@ -577,20 +582,35 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"gatejoin report: --as-of: {error}", file=sys.stderr)
         return 2
     if arguments.directory is None:
-        print(
-            "gatejoin report: give --from DIR, a directory that `gatejoin replay --out` wrote",
-            file=sys.stderr,
-        )
-        return 2
+        return _run_live(as_of_day, arguments.format)
     try:
         report = read_report(arguments.directory, as_of_day)
     except ReportError as error:
         print(f"gatejoin report: {error}", file=sys.stderr)
         return 2
-    if arguments.format == "csv":
+    _write(report, arguments.format)
+    return 0
+
+
+def _run_live(as_of_day: int | None, form: str) -> int:
+    # Here, so that a replay's report doesn't pay for Kafka's client.
+    from stream.live_report import read_live_report
+    from stream.live_topics import LiveTopicsError
+    from stream.settings import Settings, SettingsError
+
+    try:
+        report = read_live_report(Settings.from_environment(), as_of_day)
+    except (SettingsError, LiveTopicsError) as error:
+        print(f"gatejoin report: {error}", file=sys.stderr)
+        return 2 if isinstance(error, SettingsError) else 1
+    _write(report, form)
+    return 0
+
+
+def _write(report: Report, form: str) -> None:
+    if form == "csv":
         write_csv(report, sys.stdout)
-    elif arguments.format == "json":
+    elif form == "json":
         write_json(report, sys.stdout)
     else:
         sys.stdout.write(render_text(report))
-    return 0

@@ -50,8 +50,8 @@ class Settings:
     # few hundred a fetch is spread thin.
     partitions: int = _setting(8, low=1, high=1000)
 
-    # Partitions of operators, declarations and holds when they are created. Every worker reads
-    # them all; more let the broker's disks share the load at start.
+    # Partitions of operators, declarations and holds when they are created, and of the aggregates.
+    # Every worker reads them all; more let the broker's disks share the load at start.
     customs_partitions: int = _setting(4, low=1, high=64)
 
     # Copies of each topic when it is created; 0 stands for one on each broker, up to 3. With fewer
@@ -64,6 +64,10 @@ class Settings:
 
     # A TOML file of rules that replace shipped ones; empty for the shipped rules.
     rules: str = _setting("")
+
+    # Minutes after which a connected operator of whom nothing has come is reported as silent; 0
+    # never. Below the longest quiet hours of a small place every night raises its alert.
+    silent_operator_minutes: int = _setting(0, low=0, high=1440)
 
     # Codec of what the worker writes. lz4 and zstd halve the network and cost a few microseconds
     # of CPU a record.

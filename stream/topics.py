@@ -26,6 +26,10 @@ PORT_EVENTS = "port-events"
 DECISIONS = "decisions"
 ALERTS = "alerts"
 REJECTS = "rejects"
+#: What the workers add up (``stream.aggregates``); nobody else's affair.
+VOLUMES = "volumes"
+STOCK = "stock"
+OPERATOR_ACTIVITY = "operator-activity"
 
 #: Customs' side, in the order in which it is loaded; the index is the engine's number of the topic.
 CUSTOMS = (OPERATORS, DECLARATIONS, HOLDS)
@@ -45,6 +49,9 @@ DAY_MS = 86_400_000
 FOREVER_MS = -1
 # A customs record may have 1 MiB; the rest is room for its key and the batch around it.
 CUSTOMS_MESSAGE_BYTES_MAX = 2 << 20
+# Cells change each second, and a broker compacts only segments that are closed. Smaller ones make
+# more files; larger ones make whoever sums up read more of what is superseded.
+AGGREGATE_SEGMENT_BYTES = 32 << 20
 
 
 class TopicsError(RuntimeError):
@@ -61,7 +68,7 @@ class TopicDeclaration:
 
 
 def declarations(settings: Settings) -> list[TopicDeclaration]:
-    """All topics of the contract.
+    """All topics of the contract, and the worker's own aggregates.
 
     Retention goes by the records' timestamps. History is sent with its own dates, so on what comes
     in it must be off, or a year of the past would be deleted as soon as it arrived. What the worker
@@ -72,6 +79,7 @@ def declarations(settings: Settings) -> list[TopicDeclaration]:
         "cleanup.policy": "compact",
         "max.message.bytes": str(CUSTOMS_MESSAGE_BYTES_MAX),
     }
+    aggregate = {"cleanup.policy": "compact", "segment.bytes": str(AGGREGATE_SEGMENT_BYTES)}
     history = {"cleanup.policy": "delete", "retention.ms": str(FOREVER_MS)}
     written = {**history, "message.timestamp.type": "LogAppendTime"}
     days = settings.decisions_retention_days
@@ -84,6 +92,9 @@ def declarations(settings: Settings) -> list[TopicDeclaration]:
         TopicDeclaration(DECISIONS, settings.partitions, decided),
         TopicDeclaration(ALERTS, settings.partitions, written),
         TopicDeclaration(REJECTS, settings.partitions, written),
+        TopicDeclaration(VOLUMES, settings.customs_partitions, aggregate),
+        TopicDeclaration(STOCK, settings.customs_partitions, aggregate),
+        TopicDeclaration(OPERATOR_ACTIVITY, settings.customs_partitions, aggregate),
     ]
 
 

@@ -16,7 +16,7 @@ import argparse
 import re
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,8 @@ def explain(
     log_path: Path,
     unit: str,
     rules_path: Path | None = None,
-    note: Any = None,
+    note: Callable[[str], None] | None = None,
+    log_name: str | None = None,
 ) -> Explanation:
     """Returns the explanation of a unit from a log.
 
@@ -131,6 +132,7 @@ def explain(
         unit: the unit's name in any spelling.
         rules_path: a rules file to explain by; None for the rows as shipped.
         note: is told, in one line, what takes time.
+        log_name: for people; the log's own if None.
 
     Raises:
         WhyError: the unit is none, or nothing in the log touches it.
@@ -149,13 +151,13 @@ def explain(
         ]
         explanation = build_explanation(
             name,
-            log_path.name,
+            log_name or log_path.name,
             [line for number, text in raw_lines if (line := _parsed(number, text)) is not None],
             outcomes,
             policy,
         )
         if not (explanation.events or explanation.declarations or explanation.holds):
-            raise WhyError(f"nothing in {log_path.name} touches the unit {name}")
+            raise WhyError(f"nothing in {explanation.log_name} touches the unit {name}")
         explanation.near_misses = find_near_misses(
             index, name, [story.decision for story in explanation.decisions]
         )
@@ -166,18 +168,22 @@ def explain_live(unit: str, rules_path: Path | None = None) -> Explanation:
     """Returns the explanation of a unit from the live topics (``GATEJOIN_*`` say where they are).
 
     Raises:
-        WhyError, LiveLogError, SettingsError, PolicyError: one line each.
+        WhyError: the unit is none, nothing touches it, or the topics can't be read.
+        PolicyError: the rules file is wrong.
         OSError: no temporary file can be written.
     """
     # Here, so that a log can be explained without a Kafka client.
-    from stream.live_log import write_live_log
-    from stream.settings import Settings
+    from stream.live_log import LiveLogError, write_live_log
+    from stream.settings import Settings, SettingsError
 
     name = normalised_unit(unit)
     with tempfile.TemporaryDirectory(prefix="gatejoin-why-") as directory:
         path = Path(directory) / "live.ndjson"
-        published = write_live_log(Settings.from_environment(), name, path)
-        explanation = explain(path, name, rules_path)
+        try:
+            published = write_live_log(Settings.from_environment(), name, path)
+        except (LiveLogError, SettingsError) as error:
+            raise WhyError(str(error)) from None
+        explanation = explain(path, name, rules_path, log_name="the live topics")
     explanation.log_name = ""
     if rules_path is None:
         mine = {it.decision["decisionID"]: _answer(it.decision) for it in explanation.decisions}
@@ -424,19 +430,8 @@ def run(arguments: argparse.Namespace) -> int:
                 arguments.rules,
                 note=lambda text: print(f"gatejoin why: {text}", file=sys.stderr),
             )
-    except (ValueError, RuntimeError) as error:
-        if not isinstance(error, _foreseen()):
-            raise
+    except (WhyError, LogIndexError, LogFileError, PolicyError) as error:
         print(f"gatejoin why: {error}", file=sys.stderr)
         return 2
     sys.stdout.write(render(explanation, arguments.lang))
     return 0
-
-
-def _foreseen() -> tuple[type[Exception], ...]:
-    """Returns the errors whose message is for people; of modules that were not needed, none."""
-    foreseen: list[type[Exception]] = [WhyError, LogIndexError, LogFileError, PolicyError]
-    for module, name in (("stream.live_log", "LiveLogError"), ("stream.settings", "SettingsError")):
-        if module in sys.modules:
-            foreseen.append(getattr(sys.modules[module], name))
-    return tuple(foreseen)

@@ -64,7 +64,7 @@ TERMS: dict[str, str] = {
 WORDS: dict[Language, dict[str, str]] = {
     "en": {
         # Headings and lines of the text.
-        "title": "Unit {unit}, from {log}. Times are Vietnam's (+07:00).",
+        "title": "Unit {unit}, from {log}. Times are Vietnam's (+07:00), lines count from 1.",
         "live": "the live topics",
         "differing": "Published otherwise, for records reached the worker in another order than "
         "their timestamps tell: {decisions}.",
@@ -229,7 +229,7 @@ WORDS: dict[Language, dict[str, str]] = {
         "declare_recently": "under a declaration registered at most {limit} days before",
     },
     "vi": {
-        "title": "{unit}, theo {log}. Giờ Việt Nam (+07:00).",
+        "title": "{unit}, theo {log}. Giờ Việt Nam (+07:00), dòng tính từ 1.",
         "live": "dữ liệu trực tuyến",
         "differing": "Đã công bố khác, do các bản tin đến hệ thống theo thứ tự khác với thời điểm "
         "ghi trên bản tin: {decisions}.",

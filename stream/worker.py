@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import time
 
 from faust.worker import Worker
 
@@ -21,7 +22,36 @@ from stream.web import WebError
 
 # aiokafka tells of each assignment that a reader gives itself.
 QUIET_LOGGERS = ("aiokafka.consumer.subscription_state",)
+# Seconds until aiokafka may say the same again.
+REPEAT_S = 10.0
 LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+class Sparse(logging.Filter):
+    """Lets each message of a logger through once in a while; problems repeat many times a second
+    while no broker answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown_at: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether this message, whatever its arguments, has not been shown for a while."""
+        now = time.monotonic()
+        shown_at = self._shown_at.get(record.msg)
+        if shown_at is not None and now - shown_at < REPEAT_S:
+            return False
+        self._shown_at[record.msg] = now
+        return True
+
+
+def quieten() -> None:
+    """Thins out what aiokafka logs."""
+    for name in QUIET_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in list(logging.root.manager.loggerDict):
+        if name.split(".")[0] == "aiokafka":
+            logging.getLogger(name).addFilter(Sparse())
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,8 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     except (SettingsError, PolicyError) as error:
         print(f"gatejoin worker: {error}", file=sys.stderr)
         return 2
-    for name in QUIET_LOGGERS:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    quieten()
     worker = Worker(make_app(settings), loglevel=arguments.log_level, quiet=False)
     try:
         worker.execute_from_commandline()

@@ -29,7 +29,7 @@ from tests.reference.compare import (
     save,
     shrink_difference,
 )
-from tests.reference.generate import history
+from tests.reference.generate import history, spoiled_values
 from tests.reference.log import read_line, read_log, write_log
 from tests.reference.model import Model, at, open_checks, replay, write_outputs
 from tests.reference.policy import CODES
@@ -52,6 +52,21 @@ def test_generated_histories() -> None:
     kept = save(f"seed-{SEED}", small, rules_text)
     smaller = first_difference(small, rules_text) or difference
     pytest.fail(f"GATEJOIN_SEED={SEED}, kept as {kept.name}:\n{report(small, smaller, rules_text)}")
+
+
+def test_a_wide_history() -> None:
+    """Thousands of units, and declarations that list hundreds: tables grow and are emptied."""
+    lines = history(Random(f"{SEED}/wide"), 4000, wide=True)
+    difference = first_difference(lines)
+    assert difference is None, f"GATEJOIN_SEED={SEED}: {difference}"
+
+
+def test_damaged_values() -> None:
+    """Values with a few characters changed: rejected by both for the same field, or by none."""
+    for number in range(10):
+        lines = spoiled_values(Random(f"{SEED}/damaged/{number}"), 1000)
+        difference = first_difference(lines)
+        assert difference is None, f"GATEJOIN_SEED={SEED}: {difference}"
 
 
 @given(random=st.randoms(use_true_random=False), size=st.integers(3, 60))

@@ -69,7 +69,12 @@ def worker_matcher() -> Matcher:
 
 
 def published(matcher: Matcher, kind: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in matcher.take_lines(kind).splitlines()]
+    taken = {
+        "decisions": matcher.take_decisions,
+        "alerts": matcher.take_alerts,
+        "rejects": matcher.take_rejects,
+    }[kind]()
+    return [json.loads(value) for _, value, _, _ in taken]
 
 
 def test_decision_goes_to_the_partition_of_its_unit_whatever_caused_it() -> None:

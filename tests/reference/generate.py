@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
-from tests.reference.log import Raw, write_line, write_log
+from tests.reference.log import Raw, read_line, write_line, write_log
 from tests.reference.records import DAY, HOUR, MILLISECOND, MINUTE, write_date_time
 
 Choice = TypeVar("Choice")
@@ -81,11 +81,20 @@ ODD = (
 )  # fmt: skip
 
 
+# What a damaged value may have in any place.
+SCRAPS = (
+    *'{}[]:,"\\/ \t\n-+.0123456789eEtfnu%#\x00\x1f\x7f\u00e9\u1ea1\U0001f6a2\ufeff\u2028',
+    "null", "true", "false", "\\u0041", "\\ud83d\\udea2", "\\ud800", "\\u0000", "\\n", '""', "{}", "[]",
+    "NaN", "1e5", "-0", '"x":1,', ',"unit":"A"', '"eventID":null,', "Z", "+07:00", "T", "2018-03-01",
+)  # fmt: skip
+
+
 class Writer:
     """One history: draws from `random` and remembers what it said, to say it again otherwise."""
 
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, wide: bool = False) -> None:
         self.random = random
+        self.wide = wide
         self.now = START
         self.times = [START]
         self.lines: list[str] = []
@@ -98,6 +107,16 @@ class Writer:
         self.locations = self.some(LOCATIONS, 2, 3)
         self.operators = self.some(OPERATORS, 1, 3)
         self.event_ids = self.some(EVENT_IDS, 3, 9)
+        self.declarations, self.holds = list(DECLARATIONS), list(HOLDS)
+        if wide:
+            # Many of everything, so that tables grow, are emptied and are used again.
+            self.containers = [f"WIDE{number:07}" for number in range(700)]
+            self.lots = [f"WIDE{number:05}LOT{'X' * (number % 24)}" for number in range(500)]
+            self.locations = [f"GATE-{number}-{'L' * (number % 50)}" for number in range(120)]
+            self.operators = [f"OPERATOR {number} {'O' * (number % 40)}" for number in range(90)]
+            self.event_ids = [f"{number}-{'E' * (number % 55)}" for number in range(300)]
+            self.declarations = [f"3{number:011}" for number in range(400)]
+            self.holds = [f"HOLD {number}" for number in range(200)]
         self.direction = self.pick(("IMPORT", "IMPORT", "EXPORT", "TRANSIT"))
 
     # ------------------------------------------------------------------------------ draws
@@ -109,9 +128,7 @@ class Writer:
         return choices[self.random.randrange(len(choices))]
 
     def some(self, choices: Sequence[Choice], least: int, most: int) -> list[Choice]:
-        shuffled = list(choices)
-        self.random.shuffle(shuffled)
-        return shuffled[: self.random.randint(least, most)]
+        return self.random.sample(choices, min(len(choices), self.random.randint(least, most)))
 
     def mostly(self, usual: Choice, others: Sequence[Choice], percent: int = 80) -> Choice:
         return usual if self.chance(percent) else self.pick(others)
@@ -289,19 +306,19 @@ class Writer:
         )
 
     def unit(self) -> tuple[str, str]:
-        name = self.pick([(u, True) for u in self.lots] + [(u, False) for u in self.containers])
-        if not name[1]:
-            return name[0], "CONTAINER"
-        return name[0], self.mostly("PACKAGES", ("BULK", "LIQUID"))
+        number = self.random.randrange(len(self.lots) + len(self.containers))
+        if number >= len(self.lots):
+            return self.containers[number - len(self.lots)], "CONTAINER"
+        return self.lots[number], self.mostly("PACKAGES", ("BULK", "LIQUID"))
 
     def declaration(self) -> None:
-        number = self.mostly(DECLARATIONS[0], DECLARATIONS, 40)
+        number = self.mostly(self.declarations[0], self.declarations, 0 if self.wide else 40)
         if self.chance(5):
             self.write("declarations", number, None)
             return
         direction = self.direction if self.direction != "DOMESTIC" else "IMPORT"
         units = []
-        for _ in range(self.pick((0, 1, 1, 1, 2, 2, 3))):
+        for _ in range(self.pick((0, 1, 20, 300) if self.wide else (0, 1, 1, 1, 2, 2, 3))):
             name, unit_type = self.unit()
             entry: dict[str, Any] = {"unit": self.spelled(name), "unitType": unit_type}
             if self.chance(40):
@@ -356,7 +373,7 @@ class Writer:
         )  # fmt: skip
 
     def hold(self) -> None:
-        hold_id = self.pick(HOLDS)
+        hold_id = self.pick(self.holds)
         if self.chance(8):
             self.write("holds", hold_id, None)
             return
@@ -369,7 +386,9 @@ class Writer:
                 "holdID": hold_id,
                 "version": self.version("holds", hold_id),
                 "scope": "UNIT" if on_unit else "DECLARATION",
-                "reference": self.spelled(self.unit()[0]) if on_unit else self.pick(DECLARATIONS),
+                "reference": self.spelled(self.unit()[0])
+                if on_unit
+                else self.pick(self.declarations),
                 "reason": reason,
                 "seal": (
                     self.mostly("CUSTOMS9", SEALS)
@@ -433,7 +452,7 @@ class Writer:
                 Raw(self.mostly("5", WEIGHTS, 30)) if self.chance(75 if is_lot else 10) else None
             ),
             "seals": seals,
-            "declarations": self.some(DECLARATIONS, 0, 2) if self.chance(25) else None,
+            "declarations": self.some(self.declarations, 0, 2) if self.chance(25) else None,
             "document": "giấy" if self.chance(15) else None,
         }
 
@@ -501,7 +520,7 @@ class Writer:
             elif how < 87:
                 self.hold()
             elif how < 91:
-                self.operator(self.pick(OPERATORS))
+                self.operator(self.pick(self.operators if self.chance(80) else OPERATORS))
             elif how < 92:
                 self.write(self.pick(("port-events", "holds", "operators", "declarations")), None,
                            self.pick((None, "{}")))  # fmt: skip
@@ -513,9 +532,37 @@ class Writer:
         return self.lines[:size]
 
 
-def history(random: Random, size: int) -> list[str]:
-    """The lines of one history, `size` of them."""
-    return Writer(random).history(size)
+def history(random: Random, size: int, wide: bool = False) -> list[str]:
+    """The lines of one history, `size` of them; `wide` with many units, places and so on."""
+    return Writer(random, wide).history(size)
+
+
+def spoiled_values(random: Random, size: int) -> list[str]:
+    """Lines whose values are good ones with a few characters changed, at random places."""
+    writer = Writer(random)
+    writer.history(60)
+    good = [line for line in map(written_value, writer.lines) if line is not None]
+    lines = []
+    for operator_id in writer.operators:
+        writer.operator(operator_id, first=True)
+    for number in range(size):
+        topic, key, value = random.choice(good)
+        for _ in range(random.choice((1, 1, 1, 2, 3))):
+            place = random.randrange(len(value) + 1)
+            how = random.randrange(4)
+            put = random.choice(SCRAPS) if how else ""
+            value = value[:place] + put + value[place + (how != 1) * random.choice((1, 1, 1, 4)) :]
+        lines.append(write_line(topic, START // MILLISECOND + number, key, value.encode("utf-8")))
+    return writer.lines[-len(writer.operators) :] + lines
+
+
+def written_value(line: str) -> tuple[str, str | None, str] | None:
+    if not line.strip():
+        return None
+    read = read_line(0, line.encode("utf-8"))
+    if not read.value:
+        return None
+    return read.topic, read.key, read.value.decode("utf-8")
 
 
 def rules(random: Random) -> str:
@@ -554,8 +601,9 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--size", type=int, default=100)
+    parser.add_argument("--wide", action="store_true", help="many units, places and so on")
     arguments = parser.parse_args()
-    write_log(arguments.out, history(Random(arguments.seed), arguments.size))
+    write_log(arguments.out, history(Random(arguments.seed), arguments.size, arguments.wide))
 
 
 if __name__ == "__main__":

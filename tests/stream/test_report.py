@@ -216,5 +216,3 @@ def test_command(directory, capsys):
     assert capsys.readouterr().out.startswith("level,")
     assert cli.main([*arguments, "--as-of", "30/6/2018"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
-    assert cli.main(["report"]) == 2
-    assert "--from DIR" in capsys.readouterr().err

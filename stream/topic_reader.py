@@ -1,0 +1,71 @@
+"""Reads partitions from their beginning to where they end now, run by run.
+
+What it is: the loop that everything shares which reads a topic without a consumer group.
+Who calls it: ``stream.live_topics`` and ``stream.silence``.
+What it must never know: what a record means.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from aiokafka.errors import KafkaTimeoutError
+from aiokafka.structs import TopicPartition
+
+from stream.transport import PartitionRun, RunConsumer
+
+# How long one look for new runs waits; only how often stopping and progress are thought of.
+POLL_S = 1.0
+
+#: Called with how far the reading is, 0 to 1.
+OnProgress = Callable[[float], None]
+
+
+async def runs_to_end(
+    consumer: RunConsumer,
+    partitions: Sequence[TopicPartition],
+    on_progress: OnProgress | None = None,
+    *,
+    begin: int | None = None,
+    stalled_s_max: float = float("inf"),
+) -> AsyncIterator[PartitionRun]:
+    """Yields every run of ``partitions`` from the first up to where they ended when this began.
+
+    A run may reach beyond that end. The partitions stay assigned; where the last run of each ended
+    is where a reader who follows goes on.
+
+    Args:
+        consumer: started, without a group; what it was assigned is replaced.
+        partitions: of topics that exist.
+        on_progress: told how far the reading is.
+        begin: the offset to begin with, if it is not the first.
+        stalled_s_max: how long nothing may come before this gives up.
+
+    Raises:
+        KafkaTimeoutError: nothing came for so long.
+        KafkaError: what a fetch failed of for good.
+    """
+    consumer.assign(partitions)
+    positions = dict(await consumer.beginning_offsets(partitions))
+    ends = dict(await consumer.end_offsets(partitions))
+    for partition, position in positions.items():
+        positions[partition] = position if begin is None else max(position, begin)
+        consumer.seek(partition, positions[partition])
+    total = sum(max(0, ends[partition] - positions[partition]) for partition in partitions)
+    moved_at = time.monotonic()
+    while True:
+        left = sum(max(0, ends[partition] - positions[partition]) for partition in partitions)
+        if on_progress is not None:
+            on_progress(1 - left / total if total else 1.0)
+        if not left:
+            return
+        fetched = await consumer.get_runs(POLL_S)
+        if fetched:
+            moved_at = time.monotonic()
+        elif time.monotonic() - moved_at > stalled_s_max:
+            raise KafkaTimeoutError(f"no record came for {stalled_s_max:.0f} s")
+        for partition, runs in fetched.items():
+            for run in runs:
+                yield run
+                positions[partition] = run.run.last_offset + 1

@@ -1,0 +1,119 @@
+"""The emission against a real Kafka that goes away and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+from aiokafka.errors import KafkaError
+
+from core_ext.record_batch import OutputRun, encode_output
+from stream import emission as emission_module
+from stream.local_kafka import LocalKafka
+from tests.stream.kafka_tools import emission, make_topic, read, until
+
+
+def batches(first: int, last: int, per_batch: int = 10) -> list[tuple[bytes, int]]:
+    run = OutputRun()
+    for i in range(first, last):
+        run.append(b"key", b"%d" % i, 0, 1_600_000_000_000)
+    return encode_output(run, 0, batch_records_max=per_batch)
+
+
+def numbers(records: list[tuple[int, int, bytes | None, bytes | None, int]]) -> list[int]:
+    return [int(value or b"") for _, _, _, value, _ in records]
+
+
+def test_batches_arrive_in_order_and_once(kafka: str, topic_prefix: str) -> None:
+    topic = topic_prefix + "out"
+
+    async def scenario() -> None:
+        await make_topic(kafka, topic)
+        async with emission(kafka) as sender:
+            waiting = []
+            for start in range(0, 1000, 100):
+                waiting += sender.submit(topic, 0, batches(start, start + 100))
+            assert sender.unacknowledged_bytes > 0
+            await asyncio.gather(*waiting)
+            assert sender.unacknowledged_bytes == 0
+        assert numbers(await read(kafka, topic)) == list(range(1000))
+
+    asyncio.run(scenario())
+
+
+def test_a_batch_waits_for_what_must_come_first(kafka: str, topic_prefix: str) -> None:
+    topic = topic_prefix + "out"
+
+    async def scenario() -> None:
+        await make_topic(kafka, topic)
+        async with emission(kafka) as sender:
+            first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            held = sender.submit(topic, 0, batches(0, 10), [first])
+            behind = sender.submit(topic, 0, batches(10, 20))
+            done, _ = await asyncio.wait([*held, *behind], timeout=0.5)
+            assert not done
+            first.set_result(None)
+            await asyncio.gather(*held, *behind)
+        assert numbers(await read(kafka, topic)) == list(range(20))
+
+    asyncio.run(scenario())
+
+
+def test_room_is_bounded(kafka: str, topic_prefix: str) -> None:
+    topic = topic_prefix + "out"
+
+    async def scenario() -> None:
+        await make_topic(kafka, topic)
+        async with emission(kafka, unacknowledged_bytes_max=1000) as sender:
+            waiting = sender.submit(topic, 0, batches(0, 100))
+            room = asyncio.ensure_future(sender.wait_room())
+            await asyncio.sleep(0)
+            assert not room.done()
+            await asyncio.gather(*waiting)
+            await asyncio.wait_for(room, 5)
+
+    asyncio.run(scenario())
+
+
+def test_what_is_for_good_fails_everything_after_it(kafka: str, topic_prefix: str) -> None:
+    topic = topic_prefix + "out"
+
+    async def scenario() -> None:
+        await make_topic(kafka, topic, **{"max.message.bytes": "1000"})
+        async with emission(kafka) as sender:
+            too_large = sender.submit(topic, 0, batches(0, 1000, per_batch=1000))
+            behind = sender.submit(topic, 0, batches(1000, 1010))
+            for future in (*too_large, *behind):
+                with pytest.raises(KafkaError):
+                    await future
+            with pytest.raises(KafkaError):
+                await sender.wait_room()
+            with pytest.raises(KafkaError):
+                sender.submit(topic, 0, batches(0, 1))
+        assert await read(kafka, topic) == []
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_doubled_or_overtaken_while_the_broker_is_away(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(emission_module, "ATTEMPT_S_MAX", 1.0)
+
+    async def scenario(kafka: LocalKafka) -> None:
+        broker = kafka.bootstrap_servers
+        await make_topic(broker, "out")
+        async with emission(broker) as sender:
+            await asyncio.gather(*sender.submit("out", 0, batches(0, 100)))
+            await asyncio.to_thread(kafka.kill, 1)
+            waiting = sender.submit("out", 0, batches(100, 500))
+            await until(lambda: "waiting" in caplog.text, 30)
+            assert not any(future.done() for future in waiting)
+            await asyncio.to_thread(kafka.restart, 1)
+            await asyncio.wait_for(asyncio.gather(*waiting), 60)
+        assert numbers(await read(broker, "out")) == list(range(500))
+
+    with caplog.at_level(logging.WARNING), LocalKafka(heap_mb=256) as kafka:
+        asyncio.run(scenario(kafka))
