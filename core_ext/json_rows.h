@@ -13,7 +13,7 @@
  *   INTEGER     added to value    decimal, no sign                     1533812645678
  *   PADDED      added to value    decimal, at least `width` digits     (width 15) 001533812645678
  *   TIME_UTC    added to value    milliseconds since 1970 as RFC 3339  2018-08-09T11:04:05.678Z
- *   TIME_LOCAL  added to value    the same, +07:00                     2018-08-09T18:04:05.678+07:00
+ *   TIME_LOCAL  added to value    the same, +07:00                   2018-08-09T18:04:05.678+07:00
  *   KILOGRAMS   added to value    grams as kilograms, no idle zeros    1533812645.678
  *   TEXT        dictionary        entry `value` of the dictionary
  *   CONTAINER   added to value    a container number with its check digit

@@ -260,7 +260,7 @@ static int batch_decode_records(batch_decoder *decoder, const uint8_t *at, const
     return BATCH_END;
 }
 
-/* Marks `current` as done: the run now answers for its offsets, whether they held records or not. */
+/* Marks `current` as done: the run now answers for its offsets, with records or without. */
 static void batch_finish(batch_decoder *decoder)
 {
     const batch_header *batch = &decoder->current;

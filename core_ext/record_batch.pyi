@@ -15,6 +15,7 @@ class RecordBatchError(ValueError):
     def __init__(self, message: str, offset: int) -> None: ...
 
 def crc32c(data: Buffer) -> int: ...
+
 @final
 class RecordRun:
     @property

@@ -8,7 +8,7 @@
 #
 # Environment: PYTHON  the interpreter to make .venv with; default: the first suitable one
 #              CC      the C compiler; default: cc
-#              GATEJOIN_CACHE, GATEJOIN_DEBUG, GATEJOIN_SANITIZE  see deploy/kafka/fetch.sh, setup.py
+#              GATEJOIN_CACHE, GATEJOIN_DEBUG, GATEJOIN_SANITIZE: deploy/kafka/fetch.sh, setup.py
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -31,7 +31,8 @@ PYTHON
 
 python_find() {
     local candidate
-    for candidate in ${PYTHON:-python3 python3.11 python3.12 python3.13 python3.14 /usr/bin/python3}; do
+    local known="python3 python3.11 python3.12 python3.13 python3.14 /usr/bin/python3"
+    for candidate in ${PYTHON:-$known}; do
         if python_suits "$candidate"; then
             echo "$candidate"
             return

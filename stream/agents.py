@@ -10,7 +10,10 @@ not acknowledge by itself, since a run is done only when the broker has all that
 
 from __future__ import annotations
 
+from typing import cast
+
 import faust
+from faust.types import StreamT
 
 from stream import topics
 from stream.gate import Gate
@@ -23,6 +26,6 @@ def declare(app: faust.App, gate: Gate, settings: Settings) -> None:
     topic = app.topic(settings.topic(topics.PORT_EVENTS), schema=RunSchema())
 
     @app.agent(topic, name=topics.PORT_EVENTS, concurrency=1)
-    async def answer_port_events(stream: faust.Stream[PartitionRun]) -> None:
-        async for event in stream.noack().events():
+    async def answer_port_events(stream: StreamT[PartitionRun]) -> None:
+        async for event in cast(faust.Stream[PartitionRun], stream).noack().events():
             await gate.answer(event)

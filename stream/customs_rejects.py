@@ -1,4 +1,4 @@
-"""Rejects of customs' records, published once though every worker reads those records at each start.
+"""Rejects of customs' records: published once, though every worker reads those records.
 
 What it is: holds the rejects that the engine gives for operators, declarations and holds, and
 publishes those that nobody has published yet, while this worker is the one to speak for them.

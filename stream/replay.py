@@ -60,7 +60,9 @@ def replay(log_path: Path | str, out_dir: Path | str, rules_path: Path | str | N
         # What an earlier replay left must not pass for this one's, should this one end early.
         for name in ("volumes.csv", "stock.csv"):
             (out_dir / name).unlink(missing_ok=True)
-        outputs = {name: (out_dir / f"{name}.ndjson").open("wb", buffering=0) for name in LINE_OUTPUTS}
+        outputs = {
+            name: (out_dir / f"{name}.ndjson").open("wb", buffering=0) for name in LINE_OUTPUTS
+        }
         try:
             for _ in _apply(matcher, log, log_path):
                 _write(matcher, outputs)

@@ -96,6 +96,7 @@ class FetchedBytes:
         self.data = data or b""
 
     def has_next(self) -> bool:
+        """Whether a whole batch is there."""
         if len(self.data) < BATCH_MAGIC_END:
             return False
         # A negative length is the decoder's to complain about.
@@ -103,6 +104,7 @@ class FetchedBytes:
         return length + BATCH_LENGTH_FIELD_END <= len(self.data)
 
     def size_in_bytes(self) -> int:
+        """Bytes in the response, of a partial batch too."""
         return len(self.data)
 
 
@@ -156,7 +158,8 @@ class BrokenPartition:
         self.retry_at = time.monotonic() + BROKEN_RETRY_S
 
     def calculate_backoff(self) -> float:
-        return 0.0  # the broker's other partitions need not wait
+        """How long the broker's other partitions have to wait: not at all."""
+        return 0.0
 
 
 class RunFetcher(aiokafka_fetcher.Fetcher):  # type: ignore[misc]

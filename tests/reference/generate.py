@@ -84,8 +84,9 @@ ODD = (
 # What a damaged value may have in any place.
 SCRAPS = (
     *'{}[]:,"\\/ \t\n-+.0123456789eEtfnu%#\x00\x1f\x7f\u00e9\u1ea1\U0001f6a2\ufeff\u2028',
-    "null", "true", "false", "\\u0041", "\\ud83d\\udea2", "\\ud800", "\\u0000", "\\n", '""', "{}", "[]",
-    "NaN", "1e5", "-0", '"x":1,', ',"unit":"A"', '"eventID":null,', "Z", "+07:00", "T", "2018-03-01",
+    "null", "true", "false", "\\u0041", "\\ud83d\\udea2", "\\ud800", "\\u0000", "\\n", "{}", "[]",
+    '""', "NaN", "1e5", "-0", '"x":1,', ',"unit":"A"', '"eventID":null,', "Z", "+07:00", "T",
+    "2018-03-01",
 )  # fmt: skip
 
 

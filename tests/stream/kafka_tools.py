@@ -1,4 +1,4 @@
-"""What the tests with a real Kafka share: sending batches as they are, and reading a topic whole."""
+"""What tests with a real Kafka share: sending batches as they are, reading a topic whole."""
 
 from __future__ import annotations
 

@@ -66,10 +66,11 @@ class Worker:
         )
 
     def get(self, path: str) -> str | None:
-        with contextlib.suppress(urllib.error.URLError, ConnectionError):
+        try:
             with urllib.request.urlopen(self.url + path, timeout=5) as response:
                 return response.read().decode()
-        return None
+        except (urllib.error.URLError, ConnectionError):
+            return None
 
     def metric(self, name: str) -> float:
         """Sum of a metric's series."""
