@@ -187,9 +187,7 @@ class Emission:
         if self._bytes >= self._bytes_max:
             self._room.clear()
         if queue and lane not in self._pumps:
-            pump = asyncio.ensure_future(self._pump(lane, queue))
-            self._pumps[lane] = pump
-            pump.add_done_callback(lambda _: self._pumps.pop(lane, None))
+            self._pumps[lane] = asyncio.ensure_future(self._pump(lane, queue))
         return futures
 
     async def _pump(self, lane: Lane, queue: collections.deque[Waiting]) -> None:
@@ -198,25 +196,29 @@ class Emission:
         aiokafka keeps one request under way per partition, so waiting for each acknowledgement
         before handing over the next costs nothing and keeps what may have to be said simple.
         """
-        while queue and self._failure is None:
-            batch, future, after = queue.popleft()
-            try:
-                for earlier in after:
-                    await earlier
-                acknowledgement = await self._hand_over(lane, batch)
-                await self._await_acknowledgement(lane, batch, acknowledgement)
-            except asyncio.CancelledError:
-                future.cancel()
-                raise
-            except Exception as error:
-                self._fail(error)
-                future.set_exception(error)
-                return
-            self._bytes -= batch.size()
-            if self._bytes < self._bytes_max:
-                self._room.set()
-            if not future.done():
-                future.set_result(None)
+        try:
+            while queue and self._failure is None:
+                batch, future, after = queue.popleft()
+                try:
+                    for earlier in after:
+                        await earlier
+                    acknowledgement = await self._hand_over(lane, batch)
+                    await self._await_acknowledgement(lane, batch, acknowledgement)
+                except asyncio.CancelledError:
+                    future.cancel()
+                    raise
+                except Exception as error:
+                    self._fail(error)
+                    future.set_exception(error)
+                    return
+                self._bytes -= batch.size()
+                if self._bytes < self._bytes_max:
+                    self._room.set()
+                if not future.done():
+                    future.set_result(None)
+        finally:
+            # In the same step that saw the lane empty: whoever submits next must start anew.
+            del self._pumps[lane]
 
     async def _hand_over(self, lane: Lane, batch: PreparedBatch) -> asyncio.Future[Any]:
         while True:

@@ -42,6 +42,22 @@ def test_batches_arrive_in_order_and_once(kafka: str, topic_prefix: str) -> None
     asyncio.run(scenario())
 
 
+def test_what_is_submitted_as_a_lane_falls_empty_is_sent(kafka: str, topic_prefix: str) -> None:
+    """The next batch comes in the very moment in which the one before is acknowledged."""
+    topic = topic_prefix + "out"
+
+    async def scenario() -> None:
+        await make_topic(kafka, topic)
+        async with emission(kafka) as sender:
+            async with asyncio.timeout(20):
+                for start in range(0, 50, 10):
+                    for acknowledged in sender.submit(topic, 0, batches(start, start + 10)):
+                        await acknowledged
+        assert numbers(await read(kafka, topic)) == list(range(50))
+
+    asyncio.run(scenario())
+
+
 def test_a_batch_waits_for_what_must_come_first(kafka: str, topic_prefix: str) -> None:
     topic = topic_prefix + "out"
 
