@@ -13,51 +13,20 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
-from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from core_ext.record_batch import RecordRun
 from stream import topics
 from stream.settings import Settings
+from stream.topic_reader import POLL_S, runs_to_end, start_consumer
 from stream.transport import RunConsumer
-from stream.transport.fetcher import FETCH_BYTES_MAX
 
 log = logging.getLogger(__name__)
-
-# How long one look for new runs waits; only how often stopping and progress are thought of.
-POLL_S = 1.0
-# Between two attempts while no broker answers; each is logged.
-RETRY_S = 2.0
 
 #: Called with the engine's number of the topic, the partition and the run.
 OnRun = Callable[[int, int, RecordRun], Awaitable[None]]
 #: Called with a topic's plain name and how far it is loaded, 0 to 1.
 OnProgress = Callable[[str, float], None]
-
-
-async def start_consumer(settings: Settings, client_id: str) -> RunConsumer:
-    """A started consumer without a group; waits, with a message, while no broker answers."""
-    while True:
-        consumer = RunConsumer(
-            bootstrap_servers=settings.broker,
-            client_id=client_id,
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
-            isolation_level="read_committed",
-            max_partition_fetch_bytes=FETCH_BYTES_MAX,
-            fetch_max_bytes=FETCH_BYTES_MAX,
-        )
-        try:
-            await consumer.start()
-        except KafkaError as error:
-            await consumer.stop()
-            log.warning("no broker at %s yet (%s); waiting", settings.broker, error)
-            await asyncio.sleep(RETRY_S)
-        except BaseException:
-            await consumer.stop()
-            raise
-        else:
-            return consumer
 
 
 class CustomsFeed:
@@ -115,20 +84,13 @@ class CustomsFeed:
         ]
         consumer.assign(partitions)
         positions = dict(await consumer.beginning_offsets(partitions))
-        ends = dict(await consumer.end_offsets(partitions))
-        total = sum(ends[partition] - positions[partition] for partition in partitions)
         record_count = 0
-        for partition, position in positions.items():
-            consumer.seek(partition, position)
-        while True:
-            left = sum(max(0, ends[partition] - positions[partition]) for partition in partitions)
-            self._on_progress(name, 1 - left / total if total else 1.0)
-            if not left:
-                break
-            for partition, runs in (await consumer.get_runs(POLL_S)).items():
-                for run in runs:
-                    await self._on_run(number, partition.partition, run.run)
-                    record_count += run.run.count
-                    positions[partition] = run.run.last_offset + 1
+        async for fetched in runs_to_end(
+            consumer, partitions, lambda share: self._on_progress(name, share)
+        ):
+            await self._on_run(number, fetched.partition, fetched.run)
+            record_count += fetched.run.count
+            partition = TopicPartition(fetched.topic, fetched.partition)
+            positions[partition] = fetched.run.last_offset + 1
         log.info("%s: %d records loaded", self._settings.topic(name), record_count)
         return positions

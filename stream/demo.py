@@ -38,11 +38,13 @@ from stream.demo_report import (
     national_report,
     outcome_table,
     percentile,
-    read_stock,
-    read_volumes,
+    stock_of,
+    volumes_of,
 )
 from stream.demo_traffic import Answers, Counted, Sender
 from stream.demo_worker import Progress, Worker, WorkerError
+from stream.live_topics import LiveTopics, LiveTopicsError
+from stream.live_topics import Progress as LiveProgress
 from stream.local_kafka import (
     LocalKafka,
     LocalKafkaError,
@@ -50,8 +52,9 @@ from stream.local_kafka import (
     ports_choose,
 )
 from stream.national_year import Expectations, NationalYear
+from stream.national_year.expectations import StockKey, StockSums, VolumeKey, VolumeSums
 from stream.national_year.planner import SCALE_MAX, SCALE_MIN
-from stream.report import render_text
+from stream.report import Report, render_text
 from stream.settings import Settings, SettingsError
 
 LIVE_SECONDS = 10.0
@@ -113,7 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
         _say("Stopped.")
         return 130
     except (
-        DemoError, WorkerError, LocalKafkaError, SettingsError, topics.TopicsError,
+        DemoError, WorkerError, LiveTopicsError, LocalKafkaError, SettingsError, topics.TopicsError,
     ) as error:  # fmt: skip
         return _complain(str(error), 1)
     except KafkaError as error:
@@ -218,12 +221,13 @@ class _Demo:
             await self._send_year(sender, worker, progress, counts)
             expected = await asyncio.to_thread(self._year.expectations)
             found = await self._read_answers(answers, expected)
-            await self._check_tables(worker, expected)
+            await self._check_tables("year", expected)
+            report = national_report(self._volumes, self._stock)
             after = await self._play_live(sender, worker, progress, answers, counts, expected)
             resident, most = worker.memory_bytes()
             self._figure("worker memory", f"{resident / 2**20:,.0f} MiB at the end, "
                          f"{most / 2**20:,.0f} MiB at most")  # fmt: skip
-            status = self._report(expected, found, after)
+            status = self._report(report, expected, found, after)
             if self._keep:
                 await self._wait_for_the_user(worker)
             return status
@@ -318,23 +322,19 @@ class _Demo:
         for name in ("outcomes", "reasons", "flags", "alerts", "rejects"):
             self._check.counts(f"{what}, {name}:", getattr(expected, name), getattr(found, name))
 
-    async def _check_tables(self, worker: Worker, expected: Expectations) -> None:
-        self._volumes = read_volumes(await self._table(worker, "/volumes.csv"))
-        self._stock = read_stock(await self._table(worker, "/stock.csv"))
-        self._check.table("volume", VOLUME_COLUMNS, dict(expected.volumes.rows()), self._volumes)
-        # Each partition judges ages by its own clock, so only the sums over them are the year's.
-        self._check.table(
-            "stock", STOCK_COLUMNS, _without_age(expected.stock.table(expected.clock_ms)),
-            _without_age(self._stock),
-        )  # fmt: skip
-
-    async def _table(self, worker: Worker, path: str) -> str:
-        status, text = await worker.ask(path)
-        if status != 200:
-            # The rest of the page is still worth having; the missing table counts as a difference.
-            self._check.differences.append(f"the worker answers {path} with {status}, not a table")
-            return ""
-        return text
+    async def _check_tables(self, what: str, *expected: Expectations) -> None:
+        """Compares the workers' tables with what all of ``expected`` together ask for."""
+        async with LiveTopics(self._settings, LiveProgress("gatejoin demo")) as live:
+            self._volumes = volumes_of((await live.latest(topics.VOLUMES)).values())
+            self._stock = stock_of((await live.latest(topics.STOCK)).values())
+        volumes: dict[VolumeKey, VolumeSums] = {}
+        stock: dict[StockKey, StockSums] = {}
+        for one in expected:
+            # The days of the year and of the live phase are different ones.
+            volumes |= dict(one.volumes.rows())
+            stock |= one.stock.by_start_day()
+        self._check.table(f"{what}, volume", VOLUME_COLUMNS, volumes, self._volumes)
+        self._check.table(f"{what}, stock", STOCK_COLUMNS, stock, self._stock)
 
     async def _play_live(
         self,
@@ -392,6 +392,7 @@ class _Demo:
                 f"{late_s * 1000:.1f} ms)",
             )
         self._live_expected = expected
+        await self._check_tables("live", before, expected)
         return found
 
     async def _customs_applied(self, worker: Worker) -> int:
@@ -411,10 +412,12 @@ class _Demo:
 
     # The last page.
 
-    def _report(self, expected: Expectations, found: Counted, after: Counted) -> int:
+    def _report(
+        self, report: Report, expected: Expectations, found: Counted, after: Counted
+    ) -> int:
         connected = check_connected(self._check)
         _say()
-        _say(render_text(national_report(self._volumes, self._stock)))
+        _say(render_text(report))
         for title, wanted, counted in (
             ("The year", expected, found),
             ("The live phase", self._live_expected, after),
@@ -448,14 +451,3 @@ class _Demo:
         while True:
             worker.check()
             await asyncio.sleep(1.0)
-
-
-def _without_age(
-    stock: dict[tuple[str, str, str, str], tuple[int, int, int]],
-) -> dict[tuple[str, str, str, str], tuple[int, int, int]]:
-    sums: dict[tuple[str, str, str, str], tuple[int, int, int]] = {}
-    for (location, direction, unit_type, _), (units, pieces, grams) in stock.items():
-        key = (location, direction, unit_type, "")
-        before = sums.get(key, (0, 0, 0))
-        sums[key] = (before[0] + units, before[1] + pieces, before[2] + grams)
-    return sums

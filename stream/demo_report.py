@@ -6,16 +6,21 @@ they differ.
 
 from __future__ import annotations
 
-import csv
 import datetime
-import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from stream.live_report import age
 from stream.national_year import Expectations
-from stream.national_year.expectations import VolumeKey, VolumeSums
+from stream.national_year.expectations import (
+    StockKey,
+    StockSums,
+    VolumeKey,
+    VolumeSums,
+    add_sums,
+)
 from stream.national_year.operators import LAST_DAY, LOADED_MS, OPERATORS, REPORT_LAST_DAY
 from stream.policy import CODES
 from stream.registry import Registry
@@ -23,7 +28,6 @@ from stream.report import Report, StockRow, Volume, VolumeRow, build_report, tex
 
 CONNECTED = {REPORT_LAST_DAY: 74, LAST_DAY: 81}
 """Connected operators that the sources give."""
-StockKey = tuple[str, str, str, str]
 
 
 def percentile(sorted_values: Sequence[float], share: float) -> float:
@@ -32,37 +36,30 @@ def percentile(sorted_values: Sequence[float], share: float) -> float:
     return sorted_values[min(rank, len(sorted_values)) - 1]
 
 
-def _grams(kilograms: str) -> int:
-    whole, _, fraction = kilograms.partition(".")
-    return int(whole) * 1000 + int(fraction.ljust(3, "0"))
-
-
-def read_volumes(text: str) -> dict[VolumeKey, VolumeSums]:
-    """Rows of a volumes.csv (CONTRACT.md section 6)."""
+def volumes_of(cells: Iterable[bytes]) -> dict[VolumeKey, VolumeSums]:
+    """Volumes over all partitions, from the cells that the workers published."""
     found: dict[VolumeKey, VolumeSums] = {}
-    for row in csv.DictReader(io.StringIO(text, newline="")):
-        day = datetime.date.fromisoformat(row["day"]).toordinal()
-        found[row["operatorID"], day, row["direction"], row["unitType"]] = (
-            int(row["movementsIn"]),
-            int(row["piecesIn"]),
-            _grams(row["weightKgIn"]),
-            int(row["movementsOut"]),
-            int(row["piecesOut"]),
-            _grams(row["weightKgOut"]),
-        )
+    for value in cells:
+        cell = json.loads(value)
+        day = datetime.date.fromisoformat(cell["day"]).toordinal()
+        key = (cell["operatorID"], day, cell["direction"], cell["unitType"])
+        sums = (
+            cell["movementsIn"], cell["piecesIn"], cell["gramsIn"],
+            cell["movementsOut"], cell["piecesOut"], cell["gramsOut"],
+        )  # fmt: skip
+        found[key] = add_sums(found.get(key, (0,) * 6), sums)
     return found
 
 
-def read_stock(text: str) -> dict[StockKey, tuple[int, int, int]]:
-    """Rows of a stock.csv (CONTRACT.md section 6)."""
-    return {
-        (row["locationCode"], row["direction"], row["unitType"], row["age"]): (
-            int(row["units"]),
-            int(row["pieces"]),
-            _grams(row["weightKg"]),
-        )
-        for row in csv.DictReader(io.StringIO(text, newline=""))
-    }
+def stock_of(cells: Iterable[bytes]) -> dict[StockKey, StockSums]:
+    """Stock by the day of its visit's start over all partitions, from the published cells."""
+    found: dict[StockKey, StockSums] = {}
+    for value in cells:
+        cell = json.loads(value)
+        key = (cell["locationCode"], cell["direction"], cell["unitType"], cell["startDay"])
+        units, pieces, grams = found.get(key, (0, 0, 0))
+        found[key] = (units + cell["units"], pieces + cell["pieces"], grams + cell["grams"])
+    return found
 
 
 @dataclass
@@ -87,8 +84,8 @@ class Check:
         self,
         what: str,
         columns: Sequence[str],
-        expected: dict[VolumeKey, VolumeSums] | dict[StockKey, tuple[int, int, int]],
-        found: dict[VolumeKey, VolumeSums] | dict[StockKey, tuple[int, int, int]],
+        expected: dict[VolumeKey, VolumeSums] | dict[StockKey, StockSums],
+        found: dict[VolumeKey, VolumeSums] | dict[StockKey, StockSums],
     ) -> None:
         """Rows of numbers by key."""
         nothing = (0,) * len(columns)
@@ -121,12 +118,16 @@ def registry() -> Registry:
 
 
 def national_report(
-    volumes: dict[VolumeKey, VolumeSums], stock: dict[StockKey, tuple[int, int, int]]
+    volumes: dict[VolumeKey, VolumeSums], stock: dict[StockKey, StockSums]
 ) -> Report:
     """The national table as of the year's last day, from what the worker counted."""
     rows = [VolumeRow(*key, Volume(*sums)) for key, sums in volumes.items()]
-    left = [StockRow(*key, *sums) for key, sums in stock.items()]
-    return build_report(rows, left, registry(), LAST_DAY.toordinal())
+    last = LAST_DAY.toordinal()
+    left = [
+        StockRow(*key[:3], age(last - datetime.date.fromisoformat(key[3]).toordinal()), *sums)
+        for key, sums in stock.items()
+    ]
+    return build_report(rows, left, registry(), last)
 
 
 def check_connected(check: Check) -> str:

@@ -13,6 +13,7 @@ submitted as soon as the call returns, in the same order.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -26,7 +27,8 @@ from mode import Service
 
 from core_ext.record_batch import OutputRun, RecordRun, encode_output
 from stream import topics
-from stream.customs_feed import RETRY_S, CustomsFeed
+from stream.aggregates import Aggregates, Outgoing, encode_cells
+from stream.customs_feed import CustomsFeed
 from stream.customs_rejects import CustomsRejects
 from stream.emission import Emission
 from stream.engine import Effects, Engine
@@ -34,6 +36,8 @@ from stream.metrics import Metrics
 from stream.policy import load_policy
 from stream.recovery import restore
 from stream.settings import Settings
+from stream.silence import SilenceWatch
+from stream.topic_reader import RETRY_S
 from stream.transport import PartitionRun
 from stream.web import Web
 
@@ -45,6 +49,9 @@ CLOCK_S = 1.0
 SPEAKER_PARTITION = 0
 # A partition whose newest record is older than this carries history, which has its own clock.
 LIVE_S = 86_400.0
+# How long the last aggregates may take when the worker stops. What was not published then is read
+# again, or published when the partition is taken over.
+LAST_AGGREGATES_S_MAX = 5.0
 
 
 class OwnedPartition:
@@ -56,7 +63,9 @@ class OwnedPartition:
         self.is_restored = False
         self.is_lost = False
         self.restoring: asyncio.Task[None] | None = None
+        #: Behind the last event that was applied, and the last whose answer the broker has.
         self.next_offset = -1
+        self.answered_offset = -1
         self.high_water = -1
         self.newest_ms = -1
 
@@ -92,6 +101,12 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
+def _let_go(event: EventT[PartitionRun]) -> None:
+    """Drops a run that has been applied: its acknowledgement waits and must not hold its bytes."""
+    holder: Any = event
+    holder.value = holder.message.value = None
+
+
 class Gate(Service):
     """One worker's engine, from its first record to its last."""
 
@@ -115,6 +130,7 @@ class Gate(Service):
         self._engine: Engine | None = None
         self._feed: CustomsFeed | None = None
         self._customs_rejects: CustomsRejects | None = None
+        self._aggregates = Aggregates(self._take_cells, self._submit_cells)
         self._customs_progress = dict.fromkeys(topics.CUSTOMS, 0.0)
         self._has_assignment = False
         self._member_id = ""
@@ -151,6 +167,9 @@ class Gate(Service):
 
     async def on_stop(self) -> None:
         """Lets what is under way be acknowledged, within bounds; then lets go of everything."""
+        with contextlib.suppress(TimeoutError, KafkaError):
+            async with asyncio.timeout(LAST_AGGREGATES_S_MAX):
+                await self._aggregates.write()
         for owned in self.partitions.values():
             self._lose(owned)
         if self._customs_rejects is not None:
@@ -166,6 +185,29 @@ class Gate(Service):
         feed = self._started_feed()
         try:
             await feed.run()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            await self.crash(error)
+
+    @Service.task
+    async def _publish_aggregates(self) -> None:
+        try:
+            await self._aggregates.run()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            await self.crash(error)
+
+    @Service.task
+    async def _watch_silence(self) -> None:
+        if not self.settings.silent_operator_minutes:
+            return
+        watch = SilenceWatch(
+            self.settings, self.partition_counts, self._submit_cells, self._is_speaker
+        )
+        try:
+            await watch.run()
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -239,6 +281,7 @@ class Gate(Service):
         else:
             owned.is_restored = True
             owned.decided.set()
+            self._aggregates.cover()
 
     # ---- records ----
 
@@ -257,11 +300,13 @@ class Gate(Service):
         if owned.is_lost:
             return
         engine, run = self._started_engine(), fetched.run
+        owned.high_water = max(owned.high_water, fetched.high_water)
+        if owned.answered_offset < 0:
+            owned.answered_offset = run.base_offset
         outcome = await self._in_engine(
             partial(engine.apply_events, fetched.partition, run, now_us())
         )
         owned.next_offset = run.last_offset + 1
-        owned.high_water = max(owned.high_water, fetched.high_water)
         owned.newest_ms = max(owned.newest_ms, run.last_timestamp_ms)
         metrics = self.metrics
         metrics.runs.inc()
@@ -271,28 +316,40 @@ class Gate(Service):
         metrics.stage.labels("decode").observe(fetched.decode_seconds)
         metrics.stage.labels("match").observe(outcome.match_s)
         acknowledgements = self._submit(outcome)
-        task = asyncio.create_task(self._acknowledge(event, outcome, acknowledgements))
+        aggregated = self._aggregates.cover()
+        answered = run.last_offset + 1
+        del run, fetched
+        _let_go(event)
+        task = asyncio.create_task(
+            self._acknowledge(event, owned, answered, outcome, acknowledgements, aggregated)
+        )
         self._acknowledging.add(task)
         task.add_done_callback(self._acknowledging.discard)
 
     async def _acknowledge(
         self,
         event: EventT[PartitionRun],
+        owned: OwnedPartition,
+        answered: int,
         outcome: Outcome,
         acknowledgements: list[asyncio.Future[None]],
+        aggregated: asyncio.Future[None],
     ) -> None:
         submitted_at = time.monotonic()
         try:
             for acknowledgement in acknowledgements:
                 await acknowledgement
+            emit_s = outcome.encode_s + time.monotonic() - submitted_at
+            self.metrics.stage.labels("emit").observe(emit_s)
+            self.metrics.answers.observe_run(outcome.effects.decisions, time.time_ns() // 1_000_000)
+            owned.answered_offset = max(owned.answered_offset, answered)
+            del outcome, acknowledgements  # what is left takes up to a second
+            await asyncio.shield(aggregated)
         except asyncio.CancelledError:
             raise
         except Exception as error:
             await self.crash(error)
             return
-        emit_s = outcome.encode_s + time.monotonic() - submitted_at
-        self.metrics.stage.labels("emit").observe(emit_s)
-        self.metrics.answers.observe_run(outcome.effects.decisions, time.time_ns() // 1_000_000)
         event.ack()
 
     async def _apply_customs(self, topic: int, partition: int, run: RecordRun) -> None:
@@ -306,6 +363,36 @@ class Gate(Service):
         outcome.outgoing = [part for part in outcome.outgoing if part[0] != topics.REJECTS]
         self._submit(outcome)
         await rejects.speak()
+
+    # ---- aggregates ----
+
+    async def _take_cells(self) -> list[Outgoing]:
+        # Until its state is back a partition's sums are not whole.
+        numbers = [number for number, owned in self.partitions.items() if owned.is_restored]
+        return await asyncio.get_running_loop().run_in_executor(
+            self._thread, self._changed_cells, numbers
+        )
+
+    def _changed_cells(self, numbers: list[int]) -> list[Outgoing]:
+        """In the engine's thread: the cells of partitions that changed, encoded."""
+        engine = self._started_engine()
+        cells = [
+            cell
+            for number in numbers
+            for cell in zip(
+                topics.AGGREGATES, engine.take_aggregates(number, now_us()), strict=False
+            )
+        ]
+        return encode_cells(cells, self.partition_counts, self.settings.compression)
+
+    def _submit_cells(
+        self, topic: str, number: int, batches: list[tuple[bytes, int]]
+    ) -> list[asyncio.Future[None]]:
+        return self._submit_batches(topic, number, batches, ())
+
+    def _is_speaker(self) -> bool:
+        owned = self.partitions.get(SPEAKER_PARTITION)
+        return owned is not None and owned.is_restored and not owned.is_lost
 
     # ---- the engine's thread ----
 
@@ -392,8 +479,9 @@ class Gate(Service):
 
     def _exposition(self) -> bytes:
         for number, owned in list(self.partitions.items()):
-            if owned.next_offset >= 0:
-                self.metrics.lag.labels(number).set(max(0, owned.high_water - owned.next_offset))
+            if owned.answered_offset >= 0:
+                lag = max(0, owned.high_water - owned.answered_offset)
+                self.metrics.lag.labels(number).set(lag)
         self.metrics.ready.set(0 if self.unready() else 1)
         self.metrics.unacknowledged_bytes.set(self.emission.unacknowledged_bytes)
         return self.metrics.exposition()

@@ -21,9 +21,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from stream.customs_feed import start_consumer
 from stream.settings import Settings
-from stream.topic_reader import runs_to_end
+from stream.topic_reader import runs_to_end, start_consumer
 from stream.transport import PartitionRun, RunConsumer
 
 # A broker that is there answers within milliseconds; a person waits no longer than this.
@@ -89,14 +88,12 @@ class LiveTopics:
 
     async def __aenter__(self) -> LiveTopics:
         # What these have to say of a broker that is away is said here, once.
-        for name in ("aiokafka", "stream.customs_feed"):
+        for name in ("aiokafka", "stream.topic_reader"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         try:
             async with asyncio.timeout(BROKER_S_MAX):
                 self._counts = await self._count_partitions()
                 self._consumer = await start_consumer(self._settings, "gatejoin-reader")
-                # aiokafka's consumer can't be stopped before its tasks have begun.
-                await asyncio.sleep(0)
         except (TimeoutError, KafkaError, OSError):
             raise LiveTopicsError(
                 f"no broker answers at {self._settings.broker}: "

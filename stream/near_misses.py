@@ -43,11 +43,13 @@ class NearMiss(NamedTuple):
     status: str | None = None
 
 
-def find_near_misses(index: LogIndex, unit: str, decisions: list[dict[str, Any]]) -> list[NearMiss]:
+def find_near_misses(
+    index: LogIndex | None, unit: str, decisions: list[dict[str, Any]]
+) -> list[NearMiss]:
     """Returns advice for the unit's decisions, none twice, the check digit first.
 
     Args:
-        index: of the log.
+        index: of the log; None for advice that needs none.
         unit: normalised.
         decisions: the unit's decisions; only those that nothing covered, or whose number fails
             ISO 6346, ask for advice.
@@ -69,7 +71,7 @@ def find_near_misses(index: LogIndex, unit: str, decisions: list[dict[str, Any]]
         for it in decisions
         if not _NOT_COVERED.isdisjoint(it["reasons"] + it["flags"])
     }
-    if places:
+    if places and index is not None:
         misses += _declared(index, unit, places)
     return misses[: NEAR_MISSES_MAX + 1]
 

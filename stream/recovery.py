@@ -24,8 +24,8 @@ from aiokafka.structs import TopicPartition
 
 from core_ext.record_batch import RecordRun
 from stream import topics
-from stream.customs_feed import POLL_S, RETRY_S, start_consumer
 from stream.settings import Settings
+from stream.topic_reader import POLL_S, RETRY_S, start_consumer
 from stream.transport import RunConsumer
 
 log = logging.getLogger(__name__)

@@ -33,11 +33,10 @@ from aiokafka.structs import TopicPartition
 from core_ext.record_batch import OutputRun, RecordRun
 from stream import record_json, topics
 from stream.aggregates import Submit, encode_cells
-from stream.customs_feed import start_consumer
 from stream.live_registry import LiveRegistry
 from stream.moments import day_of, midnight_us, utc_text
 from stream.settings import Settings
-from stream.topic_reader import POLL_S, runs_to_end
+from stream.topic_reader import POLL_S, runs_to_end, start_consumer
 
 MINUTE_MS = 60_000
 # How often silence is looked for. A silence is minutes long, so seconds do not matter.
@@ -215,6 +214,7 @@ class SilenceWatch:
         partitions = self._partitions(topics.PORT_EVENTS)
         consumer = await start_consumer(self._settings, "gatejoin-silence-offsets")
         try:
+            consumer.assign(partitions)
             begins = await consumer.beginning_offsets(partitions)
             ends = await consumer.end_offsets(partitions)
             found = await consumer.offsets_for_times(dict.fromkeys(partitions, as_of_ms))
@@ -252,6 +252,7 @@ class SilenceWatch:
         try:
             for number, first_ms in due_ms.items():
                 partition = TopicPartition(self._settings.topic(topics.ALERTS), number)
+                consumer.assign([partition])
                 begin = await consumer.offsets_for_times({partition: max(0, first_ms - CLOCKS_MS)})
                 if begin.get(partition) is None:
                     continue  # nothing was written since

@@ -1,25 +1,61 @@
 """Reads partitions from their beginning to where they end now, run by run.
 
-What it is: the loop that everything shares which reads a topic without a consumer group.
-Who calls it: ``stream.live_topics`` and ``stream.silence``.
+What it is: the consumer and the loop of everything that reads a topic without a consumer group.
+Who calls it: ``stream.customs_feed``, ``stream.recovery``, ``stream.live_topics`` and
+``stream.silence``.
 What it must never know: what a record means.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from aiokafka.errors import KafkaTimeoutError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 from aiokafka.structs import TopicPartition
 
+from stream.settings import Settings
 from stream.transport import PartitionRun, RunConsumer
+from stream.transport.fetcher import FETCH_BYTES_MAX
+
+log = logging.getLogger(__name__)
 
 # How long one look for new runs waits; only how often stopping and progress are thought of.
 POLL_S = 1.0
+# Between two attempts while no broker answers; each is logged.
+RETRY_S = 2.0
 
 #: Called with how far the reading is, 0 to 1.
 OnProgress = Callable[[float], None]
+
+
+async def start_consumer(settings: Settings, client_id: str) -> RunConsumer:
+    """A started consumer without a group; waits, with a message, while no broker answers."""
+    while True:
+        consumer = RunConsumer(
+            bootstrap_servers=settings.broker,
+            client_id=client_id,
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+            max_partition_fetch_bytes=FETCH_BYTES_MAX,
+            fetch_max_bytes=FETCH_BYTES_MAX,
+        )
+        try:
+            await consumer.start()
+            # aiokafka's consumer can't be stopped before its tasks have begun.
+            await asyncio.sleep(0)
+        except KafkaError as error:
+            await consumer.stop()
+            log.warning("no broker at %s yet (%s); waiting", settings.broker, error)
+            await asyncio.sleep(RETRY_S)
+        except BaseException:
+            await consumer.stop()
+            raise
+        else:
+            return consumer
 
 
 async def runs_to_end(

@@ -30,6 +30,8 @@ REJECTS = "rejects"
 VOLUMES = "volumes"
 STOCK = "stock"
 OPERATOR_ACTIVITY = "operator-activity"
+#: In the order in which the engine gives them.
+AGGREGATES = (VOLUMES, STOCK, OPERATOR_ACTIVITY)
 
 #: Customs' side, in the order in which it is loaded; the index is the engine's number of the topic.
 CUSTOMS = (OPERATORS, DECLARATIONS, HOLDS)

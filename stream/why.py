@@ -15,11 +15,10 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from stream import record_json
 from stream.log_file import LogFileError
@@ -80,6 +79,14 @@ class DecisionStory:
     rows: list[RowStory]
 
 
+class Source(NamedTuple):
+    """Where a record stands in the live topics."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
 @dataclass(slots=True)
 class Explanation:
     """All there is to say about a unit. A container and a lot of one name are told together."""
@@ -92,12 +99,16 @@ class Explanation:
     decisions: list[DecisionStory]
     alerts: list[dict[str, Any]]
     near_misses: list[NearMiss]
-    differing: list[str] = field(default_factory=list)
-    """IDs of decisions that were published otherwise, or not at all, or that alone were."""
+    sources: list[Source] | None = None
+    """Where each line stands as a record; None where it is a line of a log."""
+    undecided: list[str] = field(default_factory=list)
+    """Events that await their first decision, where decisions are told as they were published."""
 
 
 @dataclass(slots=True)
-class _Line:
+class Line:
+    """A line of a log, taken apart."""
+
     number: int
     topic: str
     timestamp_ms: int
@@ -123,7 +134,6 @@ def explain(
     unit: str,
     rules_path: Path | None = None,
     note: Callable[[str], None] | None = None,
-    log_name: str | None = None,
 ) -> Explanation:
     """Returns the explanation of a unit from a log.
 
@@ -132,7 +142,6 @@ def explain(
         unit: the unit's name in any spelling.
         rules_path: a rules file to explain by; None for the rows as shipped.
         note: is told, in one line, what takes time.
-        log_name: for people; the log's own if None.
 
     Raises:
         WhyError: the unit is none, or nothing in the log touches it.
@@ -151,8 +160,8 @@ def explain(
         ]
         explanation = build_explanation(
             name,
-            log_name or log_path.name,
-            [line for number, text in raw_lines if (line := _parsed(number, text)) is not None],
+            log_path.name,
+            [line for number, text in raw_lines if (line := parsed_line(number, text)) is not None],
             outcomes,
             policy,
         )
@@ -164,43 +173,6 @@ def explain(
     return explanation
 
 
-def explain_live(unit: str, rules_path: Path | None = None) -> Explanation:
-    """Returns the explanation of a unit from the live topics (``GATEJOIN_*`` say where they are).
-
-    Raises:
-        WhyError: the unit is none, nothing touches it, or the topics can't be read.
-        PolicyError: the rules file is wrong.
-        OSError: no temporary file can be written.
-    """
-    # Here, so that a log can be explained without a Kafka client.
-    from stream.live_log import LiveLogError, write_live_log
-    from stream.settings import Settings, SettingsError
-
-    name = normalised_unit(unit)
-    with tempfile.TemporaryDirectory(prefix="gatejoin-why-") as directory:
-        path = Path(directory) / "live.ndjson"
-        try:
-            published = write_live_log(Settings.from_environment(), name, path)
-        except (LiveLogError, SettingsError) as error:
-            raise WhyError(str(error)) from None
-        explanation = explain(path, name, rules_path, log_name="the live topics")
-    explanation.log_name = ""
-    if rules_path is None:
-        mine = {it.decision["decisionID"]: _answer(it.decision) for it in explanation.decisions}
-        theirs = {it["decisionID"]: _answer(it) for it in published}
-        explanation.differing = sorted(
-            decision_id
-            for decision_id in mine.keys() | theirs.keys()
-            if mine.get(decision_id) != theirs.get(decision_id)
-        )
-    return explanation
-
-
-def _answer(decision: dict[str, Any]) -> tuple[Any, ...]:
-    numbers = [it["declarationNumber"] for it in decision["declarations"]]
-    return decision["outcome"], decision["reasons"], decision["flags"], numbers
-
-
 def lines_of_unit(index: LogIndex, unit: str) -> list[tuple[int, bytes]]:
     """Returns every line of the log that a decision on the unit may depend on, ascending.
 
@@ -209,14 +181,16 @@ def lines_of_unit(index: LogIndex, unit: str) -> list[tuple[int, bytes]]:
     lines: dict[int, bytes] = {}
     asked: set[tuple[str, str]] = set()
 
-    def add(numbers: Iterable[int]) -> list[_Line]:
+    def add(numbers: Iterable[int]) -> list[Line]:
         new = sorted(set(numbers) - lines.keys())
         if len(lines) + len(new) > LINES_MAX:
             raise WhyError(f"more than {LINES_MAX:,} lines of the log touch the unit {unit}")
         found = dict(index.read(new))
         lines.update(found)
         return [
-            line for number, text in found.items() if (line := _parsed(number, text)) is not None
+            line
+            for number, text in found.items()
+            if (line := parsed_line(number, text)) is not None
         ]
 
     pending = add(index.find("u", unit))
@@ -240,7 +214,7 @@ def lines_of_unit(index: LogIndex, unit: str) -> list[tuple[int, bytes]]:
 def build_explanation(
     unit: str,
     log_name: str,
-    lines: list[_Line],
+    lines: list[Line],
     outcomes: Iterable[tuple[str, dict[str, Any]]],
     policy: Policy,
 ) -> Explanation:
@@ -297,7 +271,7 @@ def build_explanation(
 
 
 def _event_stories(
-    unit: str, lines: list[_Line], rejects: dict[int, dict[str, Any]]
+    unit: str, lines: list[Line], rejects: dict[int, dict[str, Any]]
 ) -> list[EventStory]:
     stories: list[EventStory] = []
     in_force: dict[tuple[Any, ...], tuple[int, EventStory]] = {}
@@ -338,7 +312,7 @@ def _event_stories(
 
 
 def _record_stories(
-    unit: str, lines: list[_Line], rejects: dict[int, dict[str, Any]], topic: str
+    unit: str, lines: list[Line], rejects: dict[int, dict[str, Any]], topic: str
 ) -> list[RecordStory]:
     stories: list[RecordStory] = []
     in_force: dict[str, RecordStory] = {}
@@ -376,7 +350,7 @@ def _unit_of(text: Any) -> str | None:
         return None
 
 
-def _parsed(number: int, text: bytes) -> _Line | None:
+def parsed_line(number: int, text: bytes) -> Line | None:
     """Returns a line of the log taken apart; None for one that is blank or can't be told.
 
     What the engine will refuse (a value that is no JSON object, text that is no Unicode) has an
@@ -398,7 +372,7 @@ def _parsed(number: int, text: bytes) -> _Line | None:
             value = {}
     if value is not None and not isinstance(value, dict):
         value = {}
-    return _Line(number, line["topic"], line["timestamp"], line.get("key"), value)
+    return Line(number, line["topic"], line["timestamp"], line.get("key"), value)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -420,18 +394,34 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs ``gatejoin why``; returns the exit status."""
     from stream.why_text import render
 
+    if arguments.log is None:
+        return _run_live(arguments)
     try:
-        if arguments.log is None:
-            explanation = explain_live(arguments.unit, arguments.rules)
-        else:
-            explanation = explain(
-                arguments.log,
-                arguments.unit,
-                arguments.rules,
-                note=lambda text: print(f"gatejoin why: {text}", file=sys.stderr),
-            )
+        explanation = explain(
+            arguments.log,
+            arguments.unit,
+            arguments.rules,
+            note=lambda text: print(f"gatejoin why: {text}", file=sys.stderr),
+        )
     except (WhyError, LogIndexError, LogFileError, PolicyError) as error:
         print(f"gatejoin why: {error}", file=sys.stderr)
         return 2
+    sys.stdout.write(render(explanation, arguments.lang))
+    return 0
+
+
+def _run_live(arguments: argparse.Namespace) -> int:
+    # Here, so that a log can be explained without Kafka's client.
+    from stream.live_topics import LiveTopicsError
+    from stream.live_why import explain_live
+    from stream.settings import Settings, SettingsError
+    from stream.why_text import render
+
+    try:
+        settings = Settings.from_environment()
+        explanation = explain_live(settings, arguments.unit, arguments.rules)
+    except (WhyError, LiveTopicsError, PolicyError, SettingsError) as error:
+        print(f"gatejoin why: {error}", file=sys.stderr)
+        return 1 if isinstance(error, LiveTopicsError) else 2
     sys.stdout.write(render(explanation, arguments.lang))
     return 0

@@ -15,7 +15,7 @@ from stream.moments import parse_date_time, vietnam_text
 from stream.near_misses import NearMiss
 from stream.policy import Effect
 from stream.report import kilograms_text
-from stream.why import DecisionStory, EventStory, Explanation, RecordStory
+from stream.why import DecisionStory, EventStory, Explanation, RecordStory, Source
 from stream.why_rows import Amount, Moment, Operand, RowStory, Sentence, Term
 
 Language = Literal["vi", "en"]
@@ -65,10 +65,12 @@ WORDS: dict[Language, dict[str, str]] = {
     "en": {
         # Headings and lines of the text.
         "title": "Unit {unit}, from {log}. Times are Vietnam's (+07:00), lines count from 1.",
-        "live": "the live topics",
-        "differing": "Published otherwise, for records reached the worker in another order than "
-        "their timestamps tell: {decisions}.",
+        "title_live": "Unit {unit}, from the live topics at {log}. Times are Vietnam's (+07:00).",
+        "compacted": "Decisions and alerts are told as they were published: they are the record. "
+        "Of declarations, holds and operators Kafka keeps the last version; earlier ones may be "
+        "gone, and a decision that rested on one is told without its facts.",
         "events": "Events, in the order of the log",
+        "events_live": "Events, in the order in which they were received",
         "declarations": "Declarations",
         "holds": "Holds",
         "decisions": "Decisions",
@@ -76,6 +78,7 @@ WORDS: dict[Language, dict[str, str]] = {
         "advice": "Advice for people; it never releases anything",
         "none": "none",
         "line": "line {line}",
+        "record": "{topic} {partition}, offset {offset}",
         "event": "{type} {time}, {unit_type}, {direction}, at {location} by {operator}, "
         "event {event}",
         "event_purpose": "purpose {purpose}",
@@ -107,6 +110,9 @@ WORDS: dict[Language, dict[str, str]] = {
         "made {decided} for {time}",
         "decided_late": "taken up when the partition changed hands",
         "caused_by": "brought about by line {line} of the log",
+        "caused_by_record": "brought about by {record}",
+        "facts_gone": "what it rested on is no longer in the topics",
+        "undecided": "Not answered by a worker yet: events {events}.",
         "rule_set": "rule set {rule_set}",
         "valid_until": "valid until {time}",
         "weighed": "declarations weighed: {declarations}",
@@ -230,10 +236,12 @@ WORDS: dict[Language, dict[str, str]] = {
     },
     "vi": {
         "title": "{unit}, theo {log}. Giờ Việt Nam (+07:00), dòng tính từ 1.",
-        "live": "dữ liệu trực tuyến",
-        "differing": "Đã công bố khác, do các bản tin đến hệ thống theo thứ tự khác với thời điểm "
-        "ghi trên bản tin: {decisions}.",
+        "title_live": "{unit}, theo dữ liệu trực tuyến tại {log}. Giờ Việt Nam (+07:00).",
+        "compacted": "Quyết định và cảnh báo được nêu đúng như đã công bố và là căn cứ chính thức. "
+        "Với tờ khai, lệnh giữ hàng và doanh nghiệp, Kafka chỉ giữ phiên bản cuối; các phiên bản "
+        "trước có thể không còn, nên quyết định dựa trên đó được nêu không kèm dữ kiện.",
         "events": "Sự kiện, theo thứ tự trong nhật ký",
+        "events_live": "Sự kiện, theo thứ tự tiếp nhận",
         "declarations": "Tờ khai",
         "holds": "Lệnh giữ hàng",
         "decisions": "Quyết định",
@@ -241,6 +249,7 @@ WORDS: dict[Language, dict[str, str]] = {
         "advice": "Gợi ý để kiểm tra; không làm căn cứ cho hàng qua",
         "none": "không có",
         "line": "dòng {line}",
+        "record": "{topic} {partition}, offset {offset}",
         "event": "{type} {time}, {unit_type}, {direction}, tại {location}, doanh nghiệp "
         "{operator}, sự kiện {event}",
         "event_purpose": "mục đích {purpose}",
@@ -273,6 +282,9 @@ WORDS: dict[Language, dict[str, str]] = {
         "{sequence}, lúc {decided}, cho thời điểm {time}",
         "decided_late": "được xét lại khi chuyển giao phân vùng",
         "caused_by": "do dòng {line} của nhật ký",
+        "caused_by_record": "do {record}",
+        "facts_gone": "dữ liệu làm căn cứ không còn trong hệ thống",
+        "undecided": "Hệ thống chưa trả lời: sự kiện {events}.",
         "rule_set": "bộ quy tắc {rule_set}",
         "valid_until": "có giá trị đến {time}",
         "weighed": "tờ khai được xét: {declarations}",
@@ -404,6 +416,7 @@ class _Text:
         self.language = language
         self.words = WORDS[language]
         self.lines: list[str] = []
+        self.sources: list[Source] | None = None
 
     def say(self, key: str, **operands: Operand) -> str:
         return self.sentence(Sentence(key, operands))
@@ -451,9 +464,13 @@ class _Text:
         self.lines += ["", self.words[key]]
 
     def explanation(self, explanation: Explanation) -> str:
-        source = explanation.log_name or self.words["live"]
-        self.write(self.say("title", unit=explanation.unit, log=source))
-        self.heading("events")
+        self.sources = explanation.sources
+        live = self.sources is not None
+        title = "title_live" if live else "title"
+        self.write(self.say(title, unit=explanation.unit, log=explanation.log_name))
+        if live:
+            self.write(self.words["compacted"])
+        self.heading("events_live" if live else "events")
         for event in explanation.events:
             self.write(self.event(event), 1)
         self.heading("declarations")
@@ -468,8 +485,8 @@ class _Text:
         for decision in explanation.decisions:
             self.decision(decision)
         self.or_none(explanation.decisions)
-        if explanation.differing:
-            self.write(self.say("differing", decisions=[*explanation.differing]), 1)
+        if explanation.undecided:
+            self.write(self.say("undecided", events=[*explanation.undecided]), 1)
         if explanation.alerts:
             self.heading("alerts")
             for alert in explanation.alerts:
@@ -494,7 +511,12 @@ class _Text:
 
     def place(self, story: EventStory | RecordStory) -> str:
         received = vietnam_text(story.timestamp_ms * 1000)
-        return f"[{self.say('line', line=str(story.line + 1))}, {received}]"
+        if self.sources is None:
+            return f"[{self.say('line', line=str(story.line + 1))}, {received}]"
+        return f"[{self.record(*self.sources[story.line])}, {received}]"
+
+    def record(self, topic: str, partition: int, offset: int) -> str:
+        return self.say("record", topic=topic, partition=str(partition), offset=str(offset))
 
     def event(self, story: EventStory) -> str:
         if story.time_us is None:
@@ -608,11 +630,8 @@ class _Text:
             ),
             1,
         )
-        trigger = decision["trigger"]
         parts = [
-            self.words["decided_late"]
-            if trigger is None
-            else self.say("caused_by", line=str(trigger["offset"] + 1)),
+            self.cause(decision["trigger"]),
             self.say("rule_set", rule_set=decision["ruleSet"]),
         ]
         if decision["validUntilDateTime"] is not None:
@@ -631,9 +650,19 @@ class _Text:
             self.write(self.say("weighed_holds", holds=list(decision["holds"])), 2)
         if not story.rows:
             self.write(self.words["no_rows"], 2)
+        elif self.sources is not None and not story.facts:
+            self.write(self.words["facts_gone"], 2)
         for row in story.rows:
             self.row(row)
         self.changes(story)
+
+    def cause(self, trigger: dict[str, Any] | None) -> str:
+        if trigger is None:
+            return self.words["decided_late"]
+        if self.sources is None:
+            return self.say("caused_by", line=str(trigger["offset"] + 1))
+        record = self.record(trigger["topic"], trigger["partition"], trigger["offset"])
+        return self.say("caused_by_record", record=record)
 
     def row(self, story: RowStory) -> None:
         row = story.row

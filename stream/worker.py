@@ -8,6 +8,7 @@ What it must never know: anything beyond how to start the app.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
 import sys
 import time
@@ -17,8 +18,8 @@ from faust.worker import Worker
 from stream.app import make_app
 from stream.policy import PolicyError, load_policy
 from stream.settings import Settings, SettingsError
-from stream.topics import TopicsError
-from stream.web import WebError
+from stream.topics import TopicsError, ensure_topics
+from stream.web import Web, WebError
 
 # aiokafka tells of each assignment that a reader gives itself.
 QUIET_LOGGERS = ("aiokafka.consumer.subscription_state",)
@@ -67,6 +68,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+async def check(settings: Settings) -> None:
+    """Finds out now, while it can be said in one line, what would keep the worker from starting.
+
+    Waits, with a message, while no broker answers. Raises WebError or TopicsError.
+    """
+    web = Web(settings.web_host, settings.web_port, exposition=bytes, unready=list)
+    await web.start()
+    await web.stop()
+    await ensure_topics(settings)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Runs until a signal stops it (status 0) or something fails for good (1; 2: wrong input)."""
     try:
@@ -75,12 +87,13 @@ def run(arguments: argparse.Namespace) -> int:
     except (SettingsError, PolicyError) as error:
         print(f"gatejoin worker: {error}", file=sys.stderr)
         return 2
-    quieten()
-    worker = Worker(make_app(settings), loglevel=arguments.log_level, quiet=False)
     try:
-        worker.execute_from_commandline()
+        asyncio.run(check(settings))
     except (TopicsError, WebError) as error:
-        print(f"gatejoin worker: {error}", file=sys.__stderr__)
+        print(f"gatejoin worker: {error}", file=sys.stderr)
         return 1
+    quieten()
+    try:
+        Worker(make_app(settings), loglevel=arguments.log_level).execute_from_commandline()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1

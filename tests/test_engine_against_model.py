@@ -117,6 +117,35 @@ def test_compressed_logs_say_the_same(tmp_path: Path) -> None:
     assert all(output == outputs[0] for output in outputs)
 
 
+@pytest.mark.parametrize("code", ["NOT_DECLARED", "STOPPED", "QUANTITY_EXCEEDED", "SEAL_MISMATCH"])
+def test_a_rehearsal_changes_exactly_the_decisions_it_should(code: str, tmp_path: Path) -> None:
+    """One row switched to FLAG: it is told among the flags, holds nothing, and that is all."""
+    rules_path = tmp_path / "rules.toml"
+    rules_path.write_text(f'[[rule]]\ncode = "{code}"\neffect = "FLAG"\n', "utf-8")
+    log = tmp_path / "log.ndjson"
+    changed = 0
+    for number in range(20):
+        write_log(log, history(Random(f"{SEED}/rehearsal/{number}"), 120))
+        told = []
+        for name, its_rules in (("law", None), ("rehearsal", rules_path)):
+            engine_replay(log, tmp_path / name, its_rules)
+            text = (tmp_path / name / "decisions.ndjson").read_text("utf-8")
+            told.append([json.loads(line) for line in text.split("\n")[:-1]])
+        by_law, by_rehearsal = told
+        for decision in by_law:
+            if code in decision["reasons"]:
+                changed += 1
+                decision["reasons"].remove(code)
+                decision["flags"] = [c for c in CODES if c in (*decision["flags"], code)]
+                if not decision["reasons"]:
+                    decision["outcome"] = "RELEASE"
+        compared = ("decisionID", "outcome", "reasons", "flags", "declarations", "holds", "trigger")
+        assert [[d[name] for name in compared] for d in by_rehearsal] == [
+            [d[name] for name in compared] for d in by_law
+        ]
+    assert changed > 0
+
+
 def test_an_empty_log_gives_headers_only(tmp_path: Path) -> None:
     assert first_difference([]) is None
     assert first_difference(["", "  "]) is None

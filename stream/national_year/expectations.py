@@ -32,6 +32,10 @@ VolumeKey = tuple[str, int, str, str]
 """operatorID, day as a proleptic ordinal (Vietnam), direction, unit type."""
 VolumeSums = tuple[int, int, int, int, int, int]
 """Movements, pieces and grams in, then out."""
+StockKey = tuple[str, str, str, str]
+"""Location, direction, unit type, and either an age or the day on which the visit started."""
+StockSums = tuple[int, int, int]
+"""Units, pieces, grams."""
 
 
 def _base_day_ms(first_day: datetime.date) -> int:
@@ -147,28 +151,35 @@ class StockLeft:
             for start, kind in zip(self.started_ms, self.kind, strict=True)
         )
 
-    def table(self, clock_ms: int) -> dict[tuple[str, str, str, str], tuple[int, int, int]]:
+    def table(self, clock_ms: int) -> dict[StockKey, StockSums]:
         """Units, pieces and grams by location, direction, unit type and age at ``clock_ms``."""
-        found: dict[tuple[str, str, str, str], tuple[int, int, int]] = {}
         if not self.started_ms:
-            return found
+            return {}
         days = numpy.maximum(0, (clock_ms - numpy.concatenate(self.started_ms)) // DAY_MS)
         age = numpy.searchsorted(numpy.array(_AGE_LIMITS), days, side="right")
-        columns = (
-            numpy.concatenate(self.place),
-            numpy.concatenate(self.kind),
-            age,
-            numpy.concatenate(self.pieces),
-            numpy.concatenate(self.grams),
+        return self._by([AGES[index] for index in age.tolist()])
+
+    def by_start_day(self) -> dict[StockKey, StockSums]:
+        """The same by the day (YYYY-MM-DD, Vietnam) on which the visit started."""
+        if not self.started_ms:
+            return {}
+        days = (numpy.concatenate(self.started_ms) + _VIETNAM_MS) // DAY_MS
+        epoch = datetime.date(1970, 1, 1).toordinal()
+        return self._by(
+            [datetime.date.fromordinal(epoch + day).isoformat() for day in days.tolist()]
         )
-        for place, kind, age_index, pieces, grams in zip(
-            *(column.tolist() for column in columns), strict=True
+
+    def _by(self, last_key: list[str]) -> dict[StockKey, StockSums]:
+        found: dict[StockKey, StockSums] = {}
+        columns = (self.place, self.kind, self.pieces, self.grams)
+        for last, place, kind, pieces, grams in zip(
+            last_key, *(numpy.concatenate(column).tolist() for column in columns), strict=True
         ):
             key = (
                 OPERATORS[place].location_code,
                 direction_names[kind // _TYPES],
                 type_names[kind % _TYPES],
-                AGES[age_index],
+                last,
             )
             before = found.get(key, (0, 0, 0))
             found[key] = (before[0] + 1, before[1] + pieces, before[2] + grams)

@@ -8,7 +8,6 @@ pressed together. Called by the demo and benchmarks; it must never know a broker
 from __future__ import annotations
 
 import datetime
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -66,8 +65,8 @@ SHARES = {
 STEP_MS = 1_500
 """Between two steps of a visit."""
 PLAYED_STEP_MS = 2_000
-"""The same where customs speaks meanwhile. Customs' word must not overtake the event it answers, nor
-the next event customs' word, so this is far more than a worker lags while it keeps up."""
+"""The same where customs speaks. Its word must not overtake the event that it answers, nor be
+overtaken by the next one, so this is far more than a worker lags while it keeps up."""
 TICK_MS = 5
 """Events are due together every so often: 25 of them at 5,000 a second."""
 
@@ -163,6 +162,8 @@ class LivePlan:
         self, first_event: list[int], first_customs: list[int], length_ms: float
     ) -> None:
         events, loaded, played = [], [], []
+        self._rows_of_step: dict[tuple[int, int], tuple[int, int]] = {}
+        at = 0
         for number, planned in enumerate(self._stories):
             # The steps and customs' words in the order in which they happen.
             moments = [
@@ -192,6 +193,8 @@ class LivePlan:
                 rows.columns[NUMBER] = visits.number
                 rows.template[:] = first_event[number] + index
                 events.append(rows)
+                self._rows_of_step[number, index] = (at, at + planned.visits)
+                at += planned.visits
             each = customs_rows_per_visit(planned.story, played=False)
             rows = Rows.empty(each * planned.visits)
             fill_customs(rows, 0, planned, first_customs[number], visits, 0)
@@ -280,15 +283,13 @@ class LivePlan:
             start_ms / 1000, datetime.timezone(datetime.timedelta(hours=7))
         ).date()
         expectations = Expectations(volumes=Volumes(first_day))
-        for planned in self._stories:
+        for number, planned in enumerate(self._stories):
             expectations.add_story(planned, planned.visits, is_log=False)
-            visits = planned.plan(0, planned.visits)
-            expectations.stock.add(planned, visits)
-        # Planned dates are the catalogue year's; here every visit has just begun.
-        expectations.stock.started_ms = [
-            numpy.full(len(started), start_ms, numpy.int64)
-            for started in expectations.stock.started_ms
-        ]
+            expectations.stock.add(planned, planned.plan(0, planned.visits))
+            # Planned dates are the catalogue year's; the present is in the events.
+            for index, stock in enumerate(reversed(planned.stock), start=1):
+                low, high = self._rows_of_step[number, stock.entry]
+                expectations.stock.started_ms[-index] = events.columns[MOMENT, low:high]
         expectations.volumes.add(events, self._sign, self._kind)
         expectations.clock_ms = int(events.columns[TIMESTAMP].max())
         return LivePhase(

@@ -67,7 +67,7 @@ def our_batches(records: list[Record], partition: int = 0, **options: object) ->
     run = OutputRun()
     for key, value, timestamp_ms in records:
         run.append(key, value, partition, timestamp_ms)
-    return [batch for batch, _ in encode_output(run, partition, **options)]  # type: ignore[arg-type]
+    return [batch for batch, _ in encode_output(run, partition, **options)]
 
 
 def rewritten(batch: bytes, **fields: int) -> bytes:
@@ -101,7 +101,7 @@ def at_offsets(batches: list[bytes], first: int = 0) -> bytes:
 
 
 def decoded(data: bytes, *arguments: object, **options: object) -> list[tuple[object, ...]]:
-    return [record for run in FetchDecoder(data, *arguments, **options) for record in run]  # type: ignore[arg-type]
+    return [record for run in FetchDecoder(data, *arguments, **options) for record in run]
 
 
 def with_offsets(records: list[Record], first: int = 0) -> list[tuple[object, ...]]:
@@ -212,10 +212,10 @@ def test_columns_encode_like_rows(compression: str) -> None:
         key_offsets.append(key_offsets[-1] + len(key or b""))
     times = array("q", [timestamp_ms for _, _, timestamp_ms in records])
     options = {"compression": compression, "max_batch_bytes": 20_000}
-    ours = encode_columns(value_bytes, value_offsets, key_bytes, key_offsets, times, **options)  # type: ignore[arg-type]
+    ours = encode_columns(value_bytes, value_offsets, key_bytes, key_offsets, times, **options)
     assert ours == our_batches(records, compression=compression, batch_bytes_max=20_000)
     assert len(ours) > 2
-    keyless = encode_columns(value_bytes, value_offsets, None, None, times, **options)  # type: ignore[arg-type]
+    keyless = encode_columns(value_bytes, value_offsets, None, None, times, **options)
     assert decoded(at_offsets(keyless)) == with_offsets([(None, v, t) for _, v, t in records])
 
 

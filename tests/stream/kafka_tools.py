@@ -11,9 +11,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import TopicPartition
 
 from core_ext.record_batch import OutputRun, encode_output
-from stream.customs_feed import start_consumer
 from stream.emission import Emission
 from stream.settings import Settings
+from stream.topic_reader import runs_to_end, start_consumer
 
 WAIT_S_MAX = 60.0
 
@@ -76,18 +76,11 @@ async def read(
     consumer = await start_consumer(Settings(broker=broker), "test")
     try:
         parts = [TopicPartition(topic, number) for number in range(partitions)]
-        consumer.assign(parts)
-        ends = await consumer.end_offsets(parts)
-        positions = dict(await consumer.beginning_offsets(parts))
-        found = []
-        while any(positions[part] < ends[part] for part in parts):
-            for part, runs in (await consumer.get_runs(1.0)).items():
-                for fetched in runs:
-                    found += [
-                        (part.partition, offset, key, value, timestamp_ms)
-                        for key, value, offset, timestamp_ms in fetched.run
-                    ]
-                    positions[part] = fetched.run.last_offset + 1
+        found = [
+            (fetched.partition, offset, key, value, timestamp_ms)
+            async for fetched in runs_to_end(consumer, parts)
+            for key, value, offset, timestamp_ms in fetched.run
+        ]
         return sorted(found, key=lambda record: record[:2])
     finally:
         await consumer.stop()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import os
 import signal
 import subprocess
@@ -27,8 +28,8 @@ from stream.demo_report import (
     national_report,
     outcome_table,
     percentile,
-    read_stock,
-    read_volumes,
+    stock_of,
+    volumes_of,
 )
 from stream.demo_traffic import _essence, _moment_ms
 from stream.national_year import Expectations, NationalYear
@@ -225,21 +226,23 @@ def test_comparing_tables_finds_missing_and_foreign_rows():
     assert (check.differences, check.compared) == ([], 6)
 
 
-def test_tables_are_read_exactly():
-    header = (
-        "operatorID,day,direction,unitType,"
-        "movementsIn,piecesIn,weightKgIn,movementsOut,piecesOut,weightKgOut\n"
-    )
-    text = header + '"A,1",2018-01-01,IMPORT,BULK,2,0,123456789012.345,1,0,0.001\n'
+def test_cells_of_all_partitions_add_up():
+    cell = {
+        "operatorID": "A", "day": "2018-01-01", "direction": "IMPORT", "unitType": "BULK",
+        "partition": 0, "movementsIn": 2, "piecesIn": 0, "gramsIn": 2**52 + 1, "movementsOut": 1,
+        "piecesOut": 0, "gramsOut": 1,
+    }  # fmt: skip
     day = datetime.date(2018, 1, 1).toordinal()
-    assert read_volumes(text) == {
-        ("A,1", day, "IMPORT", "BULK"): (2, 0, 123_456_789_012_345, 1, 0, 1)
-    }
-    stock = (
-        "locationCode,direction,unitType,age,units,pieces,weightKg\nL,IMPORT,BULK,90+,1,0,2.500\n"
-    )
-    assert read_stock(stock) == {("L", "IMPORT", "BULK", "90+"): (1, 0, 2500)}
-    assert read_volumes("") == {}
+    cells = [json.dumps(cell | {"partition": number}).encode() for number in range(3)]
+    assert volumes_of(cells) == {("A", day, "IMPORT", "BULK"): (6, 0, 3 * (2**52 + 1), 3, 0, 3)}
+    left = {
+        "locationCode": "L", "direction": "IMPORT", "unitType": "BULK", "startDay": "2018-05-01",
+        "partition": 1, "units": 1, "pieces": 0, "grams": 2500,
+    }  # fmt: skip
+    cells = [json.dumps(left | {"partition": number}).encode() for number in range(2)]
+    assert stock_of(cells) == {("L", "IMPORT", "BULK", "2018-05-01"): (2, 0, 5000)}
+    (row,) = national_report({}, stock_of(cells)).stock
+    assert row.units == (0, 0, 0, 2)
 
 
 def test_the_national_table_is_the_years_own():

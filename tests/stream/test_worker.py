@@ -24,12 +24,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.structs import TopicPartition
 
 from core_ext.record_batch import CODECS
 from stream.local_kafka import LocalKafka
 from stream.national_year.year import NationalYear
 from stream.replay import replay
 from stream.settings import Settings
+from stream.topic_reader import start_consumer
 from stream.topics import ensure_topics
 from tests.stream.kafka_tools import read, send
 
@@ -81,13 +84,14 @@ class Worker:
         deadline = time.monotonic() + wait_s_max
         while not condition():
             assert self.process.poll() is None, f"the worker ended:\n{self.tail()}"
-            assert time.monotonic() < deadline, f"not {what}:\n{self.tail()}"
+            assert time.monotonic() < deadline, f"not {what}:\n{self.figures()}\n{self.tail()}"
             time.sleep(0.05)
 
     def until_ready(self) -> None:
         self.until("ready", lambda: self.get("/readyz") == "ready\n")
 
     def until_answered(self, events: int) -> None:
+        """For a worker that began with nothing: restored events would count as well."""
         self.until(
             f"{events} events answered",
             lambda: (
@@ -96,6 +100,12 @@ class Worker:
                 and self.metric("gatejoin_unacknowledged_bytes") == 0
             ),
         )
+
+    def figures(self) -> str:
+        """The metrics that say where it stands."""
+        lines = (self.get("/metrics") or "").splitlines()
+        names = ("gatejoin_lag", "gatejoin_unack", "gatejoin_ready", "gatejoin_records_total")
+        return "\n".join(line for line in lines if line.startswith(names))
 
     def tail(self) -> str:
         return self.log.read_text(errors="replace")[-6000:]
@@ -152,6 +162,28 @@ class Year:
                 per_batch=per_batch,
             )
         )
+
+    def is_committed(self) -> bool:
+        """Whether the workers have committed, and so answered, every event that was sent."""
+
+        async def left() -> int:
+            parts = [
+                TopicPartition(self.settings.topic("port-events"), n) for n in range(PARTITIONS)
+            ]
+            admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.broker)
+            consumer = await start_consumer(self.settings, "test")
+            await admin.start()
+            try:
+                ends = await consumer.end_offsets(parts)
+                found = await admin.list_consumer_group_offsets(
+                    self.settings.group_id, partitions=parts
+                )
+                return sum(ends[part] - max(0, found[part].offset) for part in parts)
+            finally:
+                await admin.close()
+                await consumer.stop()
+
+        return asyncio.run(left()) == 0
 
     def replayed(self, directory: Path) -> dict[str, Counter[str]]:
         log = directory / "log.ndjson"
@@ -257,7 +289,7 @@ def test_a_killed_worker_loses_doubles_and_changes_nothing(
         worker.until_ready()
         assert year.published()["decisions"] == decided
         year.send_events(half, len(year.events), "none", 5000)
-        worker.until_answered(len(year.events))
+        worker.until("everything committed", year.is_committed)
         assert worker.stop() == 0
     assert_same(year.published(), year.replayed(tmp_path), restarted=True)
 
@@ -293,9 +325,20 @@ def test_a_worker_carries_on_when_the_broker_is_back(tmp_path: Path) -> None:
             worker.until("told of", lambda: "Unable connect" in worker.tail())
             kafka.restart(1)
             year.send_events(half, len(year.events), "none", 5000)
-            worker.until_answered(len(year.events))
+            worker.until("everything committed", year.is_committed)
             assert worker.stop() == 0
         assert (
             worker.tail().count("Unable connect") < 10
         )  # it is told of, but not thousands of times
         assert_same(year.published(), year.replayed(tmp_path), restarted=True)
+
+
+def test_a_taken_port_is_one_line_and_status_1(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        with running("127.0.0.1:1", "", tmp_path / "log", GATEJOIN_WEB_PORT=port) as worker:
+            assert worker.process.wait(30) == 1
+    (line,) = worker.tail().splitlines()
+    assert line.startswith(f"gatejoin worker: 127.0.0.1:{port} is taken")
