@@ -1,4 +1,4 @@
-/* The cells of volumes and stock that changed, as records of compacted topics.
+/* The cells of volumes and stock that changed, and who has spoken, as records of compacted topics.
  *
  * What it is: one record per changed cell, keyed by the cell and its partition, so that a reader
  * who keeps the last value of each key and adds up has the nation, without a scan of events.
@@ -128,6 +128,29 @@ static void stock_cells_write(engine *engine_, uint32_t partition, int64_t times
         output_close_cell(output, place, key, key_length, partition, timestamp_ms, !cell->units);
     }
     ledger->changed_count = 0;
+}
+
+static void activity_cells_write(engine *engine_, uint32_t partition, int64_t timestamp_ms)
+{
+    activity_table *activity = &engine_->partitions[partition].activity;
+    record_output *output = &engine_->activity_cells;
+    for (uint64_t i = 0; i < activity->changed_count; i++) {
+        operator_activity *row = &activity->rows[activity->changed[i]];
+        const interned_text *name = operator_name(&engine_->customs, activity->changed[i]);
+        uint8_t key[CELL_KEY_BYTES];
+        uint8_t *key_end = id_part(key, name->bytes, name->length);
+        *key_end++ = '/';
+        key_end = json_unsigned(key_end, partition);
+        row->changed = 0;
+        uint8_t *place = output_room(output, CELL_BYTES);
+        JSON_LITERAL(place, "{\"operatorID\":");
+        place = json_interned(place, name);
+        place = json_member_integer(place, "partition", partition);
+        place = json_member_integer(place, "timestamp", row->latest_ms);
+        *place++ = '}';
+        output_close_cell(output, place, key, (int32_t)(key_end - key), partition, timestamp_ms, 0);
+    }
+    activity->changed_count = 0;
 }
 
 #endif

@@ -49,6 +49,7 @@ static void engine_free(engine *engine_)
         free(engine_->partitions[i].timers);
         volumes_free(&engine_->partitions[i].volumes);
         stock_ledger_free(&engine_->partitions[i].stock);
+        activity_free(&engine_->partitions[i].activity);
     }
     free(engine_->partitions);
     free(engine_->periods);
@@ -59,6 +60,7 @@ static void engine_free(engine *engine_)
     record_output_free(&engine_->explanations);
     record_output_free(&engine_->volume_cells);
     record_output_free(&engine_->stock_cells);
+    record_output_free(&engine_->activity_cells);
     weighing_free(&engine_->weighing_);
     free(engine_->touched.rows);
     free(engine_->open_checks.handles);
@@ -318,6 +320,8 @@ static void apply_port_event(engine *engine_, const record_view *record, const c
     arena *arena_ = &engine_->arena_;
     partition_state *partition =
         &engine_->partitions[engine_->check_partition ? cause_->partition : 0];
+    if (engine_->check_partition)
+        activity_note(&partition->activity, operator_row_, record->timestamp_ms);
     uint8_t class_ = unit_class_of(scanned_event.unit_type);
     uint32_t unit_row = unit_table_find_or_add(&engine_->units, &scanned_event.unit, class_);
     unit *unit_ = &engine_->units.rows[unit_row];
@@ -463,6 +467,7 @@ static void engine_forget_partition(engine *engine_, uint32_t partition)
     free(state->timers);
     volumes_free(&state->volumes);
     stock_ledger_free(&state->stock);
+    activity_free(&state->activity);
     *state = (partition_state){.clock_us = NO_CLOCK};
 }
 

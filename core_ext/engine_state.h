@@ -13,6 +13,7 @@
 #include "json_write.h"
 #include "kafka_partitioner.h"
 #include "memory.h"
+#include "operator_activity.h"
 #include "record_scanner.h"
 #include "record_view.h"
 #include "rules.h"
@@ -64,6 +65,7 @@ typedef struct {
     uint64_t timer_count, timer_capacity;
     volume_table volumes;
     stock_ledger stock; /* kept by a worker; a replay counts once, at its end (stock.h) */
+    activity_table activity; /* kept by a worker */
 } partition_state;
 
 typedef struct {
@@ -101,7 +103,7 @@ typedef struct {
     uint8_t silent;          /* restoring port events: state moves, nothing is weighed or said */
     uint8_t explain;         /* write explanations too */
     record_output decisions, alerts, rejects, registry, explanations;
-    record_output volume_cells, stock_cells;
+    record_output volume_cells, stock_cells, activity_cells;
     engine_counters counters;
     /* scratch of one record, kept for its memory */
     weighing weighing_;

@@ -128,6 +128,7 @@ cdef extern from "engine.h" nogil:
         record_output explanations
         record_output volume_cells
         record_output stock_cells
+        record_output activity_cells
         engine_counters counters
 
     void engine_init(engine *engine_, uint32_t partition_count, int check_partition)
@@ -140,6 +141,7 @@ cdef extern from "engine.h" nogil:
                           int64_t now_us)
     void volume_cells_write(engine *engine_, uint32_t partition, int64_t timestamp_ms)
     void stock_cells_write(engine *engine_, uint32_t partition, int64_t timestamp_ms)
+    void activity_cells_write(engine *engine_, uint32_t partition, int64_t timestamp_ms)
     void clock_advance(engine *engine_, partition_state *partition, int64_t clock_us,
                        int64_t timestamp_ms)
     const interned_text *operator_name(const customs_tables *tables, uint32_t row)
@@ -374,6 +376,14 @@ cdef class Matcher:
         with nogil:
             stock_cells_write(self.engine_, partition, timestamp_ms)
         return self.take(&self.engine_.stock_cells)
+
+    def take_activity_cells(self, int partition, int64_t timestamp_ms):
+        """Which operators have spoken on a partition since the last call, and when last; a replay
+        keeps none."""
+        self.partition(partition)
+        with nogil:
+            activity_cells_write(self.engine_, partition, timestamp_ms)
+        return self.take(&self.engine_.activity_cells)
 
     def take_lines(self, str kind not None):
         """What a replay has to say since the last call, one record a line, as bytes.

@@ -25,6 +25,14 @@ _HOUR_US = 60 * _MINUTE_US
 _DAY_US = 24 * _HOUR_US
 
 
+class Aggregates(NamedTuple):
+    """What changed of a partition's sums since it was last asked, as cells of compacted topics."""
+
+    volumes: OutputRun
+    stock: OutputRun
+    activity: OutputRun
+
+
 class Effects(NamedTuple):
     """What the engine has to say since it was last asked; each record knows its partition."""
 
@@ -118,12 +126,13 @@ class Engine:
             self.matcher.take_rejects(),
         )
 
-    def take_aggregates(self, partition: int, now_us: int) -> tuple[OutputRun, OutputRun]:
-        """Returns the cells of volumes and of stock that changed since the last call."""
+    def take_aggregates(self, partition: int, now_us: int) -> Aggregates:
+        """Returns the cells of volumes and stock that changed since the last call, and who spoke."""
         now_ms = now_us // 1000
-        return (
+        return Aggregates(
             self.matcher.take_volume_cells(partition, now_ms),
             self.matcher.take_stock_cells(partition, now_ms),
+            self.matcher.take_activity_cells(partition, now_ms),
         )
 
     def counters(self) -> dict[str, dict[str, int]]:

@@ -13,6 +13,7 @@ submitted as soon as the call returns, in the same order.
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import logging
 import time
@@ -43,6 +44,12 @@ from stream.web import Web
 
 log = logging.getLogger(__name__)
 
+# Of one partition. With one outcome under way and one behind it the broker never waits; with more,
+# small outcomes queue up, and an answer waits for all before it. What comes meanwhile is applied
+# together and leaves as one batch, so the higher the load the larger the batches.
+UNANSWERED_MAX = 2
+# Runs of one partition that wait, and that are applied together.
+WAITING_BYTES_MAX = 4 << 20
 # How often alerts by the clock are looked for where no record moves the clock.
 CLOCK_S = 1.0
 # Whoever owns this partition of port-events publishes the rejects of customs' records.
@@ -68,6 +75,19 @@ class OwnedPartition:
         self.answered_offset = -1
         self.high_water = -1
         self.newest_ms = -1
+        #: Runs that came while earlier ones were under way; they are applied together.
+        self.waiting: collections.deque[EventT[PartitionRun]] = collections.deque()
+        self.waiting_bytes = 0
+        self.answering: asyncio.Task[None] | None = None
+        #: Outcomes that the broker has not acknowledged.
+        self.unanswered = 0
+        #: Set whenever waiting runs are taken, an outcome is acknowledged, the partition is lost.
+        self.moved = asyncio.Event()
+
+    async def wait_moved(self) -> None:
+        """Waits for the next time that something of the above gets less."""
+        self.moved.clear()
+        await self.moved.wait()
 
     def is_live(self, now_s: float) -> bool:
         """Whether everything has been read and the newest record is of today."""
@@ -254,6 +274,7 @@ class Gate(Service):
         if owned.restoring is not None:
             owned.restoring.cancel()
         owned.decided.set()
+        owned.moved.set()
 
     async def _restore(self, number: int, owned: OwnedPartition) -> None:
         engine = self._started_engine()
@@ -286,49 +307,85 @@ class Gate(Service):
     # ---- records ----
 
     async def answer(self, event: EventT[PartitionRun]) -> None:
-        """Applies a run of port events; acknowledges it when all it caused is with the broker.
+        """Takes a run of port events; it is acknowledged when all it caused is with the broker.
 
-        Returns when the next run may come, which is before the acknowledgement.
+        Returns when the next run may come, which is before the run is applied.
         """
         fetched = cast(PartitionRun, event.value)
-        taken_at = time.monotonic()
         owned = self.partitions.get(fetched.partition)
         if owned is None:
             return  # lost while it waited; its new owner answers
         await owned.decided.wait()
-        await self.emission.wait_room()
+        while owned.waiting_bytes >= WAITING_BYTES_MAX and not owned.is_lost:
+            await owned.wait_moved()
         if owned.is_lost:
             return
-        engine, run = self._started_engine(), fetched.run
-        owned.high_water = max(owned.high_water, fetched.high_water)
+        owned.waiting.append(event)
+        owned.waiting_bytes += fetched.run.batch_bytes
+        if owned.answering is None:
+            owned.answering = asyncio.create_task(self._answer_waiting(fetched.partition, owned))
+
+    async def _answer_waiting(self, number: int, owned: OwnedPartition) -> None:
+        """Applies what waits of a partition until nothing does."""
+        try:
+            while owned.waiting and not owned.is_lost:
+                if owned.unanswered >= UNANSWERED_MAX:
+                    await owned.wait_moved()
+                    continue
+                await self.emission.wait_room()
+                if not owned.is_lost:
+                    await self._answer_together(number, owned)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            await self.crash(error)
+        finally:
+            # In the same step that saw nothing waiting: the next run to come starts anew.
+            owned.answering = None
+
+    async def _answer_together(self, number: int, owned: OwnedPartition) -> None:
+        metrics, taken_at = self.metrics, time.monotonic()
+        events = list(owned.waiting)
+        runs = []
+        owned.waiting.clear()
+        owned.waiting_bytes = 0
+        owned.moved.set()
+        for event in events:
+            fetched = cast(PartitionRun, event.value)
+            runs.append(fetched.run)
+            owned.high_water = max(owned.high_water, fetched.high_water)
+            metrics.batches.inc(fetched.run.batch_count)
+            metrics.fetched_bytes.inc(fetched.run.batch_bytes)
+            metrics.stage.labels("fetch").observe(taken_at - fetched.fetched_at)
+            metrics.stage.labels("decode").observe(fetched.decode_seconds)
+        metrics.runs.inc(len(runs))
         if owned.answered_offset < 0:
-            owned.answered_offset = run.base_offset
-        outcome = await self._in_engine(
-            partial(engine.apply_events, fetched.partition, run, now_us())
-        )
-        owned.next_offset = run.last_offset + 1
-        owned.newest_ms = max(owned.newest_ms, run.last_timestamp_ms)
-        metrics = self.metrics
-        metrics.runs.inc()
-        metrics.batches.inc(run.batch_count)
-        metrics.fetched_bytes.inc(run.batch_bytes)
-        metrics.stage.labels("fetch").observe(taken_at - fetched.fetched_at)
-        metrics.stage.labels("decode").observe(fetched.decode_seconds)
+            owned.answered_offset = runs[0].base_offset
+        engine = self._started_engine()
+
+        def apply() -> None:
+            for run in runs:
+                engine.apply_events(number, run, now_us())
+
+        outcome = await self._in_engine(apply)
+        owned.next_offset = answered = runs[-1].last_offset + 1
+        owned.newest_ms = max(owned.newest_ms, *(run.last_timestamp_ms for run in runs))
         metrics.stage.labels("match").observe(outcome.match_s)
+        owned.unanswered += 1
         acknowledgements = self._submit(outcome)
         aggregated = self._aggregates.cover()
-        answered = run.last_offset + 1
-        del run, fetched
-        _let_go(event)
+        runs.clear()
+        for event in events:
+            _let_go(event)
         task = asyncio.create_task(
-            self._acknowledge(event, owned, answered, outcome, acknowledgements, aggregated)
+            self._acknowledge(events, owned, answered, outcome, acknowledgements, aggregated)
         )
         self._acknowledging.add(task)
         task.add_done_callback(self._acknowledging.discard)
 
     async def _acknowledge(
         self,
-        event: EventT[PartitionRun],
+        events: list[EventT[PartitionRun]],
         owned: OwnedPartition,
         answered: int,
         outcome: Outcome,
@@ -343,6 +400,8 @@ class Gate(Service):
             self.metrics.stage.labels("emit").observe(emit_s)
             self.metrics.answers.observe_run(outcome.effects.decisions, time.time_ns() // 1_000_000)
             owned.answered_offset = max(owned.answered_offset, answered)
+            owned.unanswered -= 1
+            owned.moved.set()
             del outcome, acknowledgements  # what is left takes up to a second
             await asyncio.shield(aggregated)
         except asyncio.CancelledError:
@@ -350,7 +409,8 @@ class Gate(Service):
         except Exception as error:
             await self.crash(error)
             return
-        event.ack()
+        for event in events:
+            event.ack()
 
     async def _apply_customs(self, topic: int, partition: int, run: RecordRun) -> None:
         await self.emission.wait_room()
@@ -380,7 +440,7 @@ class Gate(Service):
             cell
             for number in numbers
             for cell in zip(
-                topics.AGGREGATES, engine.take_aggregates(number, now_us()), strict=False
+                topics.AGGREGATES, engine.take_aggregates(number, now_us()), strict=True
             )
         ]
         return encode_cells(cells, self.partition_counts, self.settings.compression)
