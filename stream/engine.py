@@ -127,7 +127,7 @@ class Engine:
         )
 
     def take_aggregates(self, partition: int, now_us: int) -> Aggregates:
-        """Returns the cells of volumes and stock that changed since the last call, and who spoke."""
+        """Returns the cells of a partition that changed since the last call."""
         now_ms = now_us // 1000
         return Aggregates(
             self.matcher.take_volume_cells(partition, now_ms),
