@@ -173,11 +173,17 @@ class RunFetcher(aiokafka_fetcher.Fetcher):  # type: ignore[misc]
 
     async def close(self) -> None:
         """Stops fetching; aiokafka's routine swallows a cancellation that meets a new assignment,
-        so it is cancelled until it has ended."""
+        so it is cancelled until it has ended. Requests that wait to be tried again would end
+        aiokafka's own close with their cancellation, so they are ended here."""
         self._closed = True
         while not self._fetch_task.done():
             self._fetch_task.cancel()
             await asyncio.wait([self._fetch_task], timeout=CANCEL_S)
+        for request in self._pending_tasks:
+            request.cancel()
+        if self._pending_tasks:
+            await asyncio.wait(self._pending_tasks)
+            self._pending_tasks.clear()
         await super().close()
 
     async def fetched_runs(
