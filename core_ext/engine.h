@@ -132,19 +132,21 @@ static int scanned(engine *engine_, int answer, const scan_verdict *verdict,
 static void finish_touched(engine *engine_, const cause *cause_)
 {
     touched_units *touched = &engine_->touched;
-    for (uint64_t i = 0; i < touched->size; i++)
-        unit_candidates(engine_, touched->rows[i], 0);
-    decide_candidates(engine_, cause_);
-    alerts_recall(engine_, cause_);
     for (uint64_t i = 0; i < touched->size; i++) {
         uint32_t row = touched->rows[i];
         engine_->units.rows[row].touched = 0;
-        if (engine_->units.rows[row].event_count) {
-            unit_name name;
-            unit_table_name(&engine_->units, row, &name);
-            due_of_unit(engine_, &engine_->partitions[unit_partition(engine_, &name)], row);
-        }
+        if (!engine_->units.rows[row].event_count)
+            continue;
+        unit_name name;
+        unit_table_name(&engine_->units, row, &name);
+        partition_state *partition = &engine_->partitions[unit_partition(engine_, &name)];
+        if (partition->restoring)
+            continue; /* engine_take_over weighs all of it */
+        unit_candidates(engine_, row, 0);
+        due_of_unit(engine_, partition, row);
     }
+    decide_candidates(engine_, cause_);
+    alerts_recall(engine_, cause_);
     if (engine_->due_count)
         due_raise(engine_, cause_->timestamp_ms);
     for (uint64_t i = 0; i < touched->size; i++)
@@ -478,6 +480,7 @@ static void engine_take_over(engine *engine_, uint32_t partition, int64_t timest
                              int64_t now_us)
 {
     cause cause_ = {TOPIC_COUNT, (int32_t)partition, -1, timestamp_ms, now_us};
+    engine_->partitions[partition].restoring = 0;
     uint32_t limit = unit_index_row_limit(&engine_->units.index);
     for (uint32_t row = 0; row < limit; row++) {
         if (!unit_index_row_is_used(&engine_->units.index, row) ||

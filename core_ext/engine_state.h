@@ -59,7 +59,7 @@ typedef struct {
 
 /* What an engine knows of one partition of port-events. */
 typedef struct {
-    uint8_t owned;
+    uint8_t restoring; /* its state is coming back: nothing of it is weighed until it is whole */
     int64_t clock_us; /* the greatest record timestamp so far: the clock of alerts by the clock */
     timer *timers;    /* binary heap, the next one due first */
     uint64_t timer_count, timer_capacity;

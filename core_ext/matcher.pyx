@@ -71,7 +71,7 @@ cdef extern from "engine.h" nogil:
         uint64_t count
 
     ctypedef struct partition_state:
-        uint8_t owned
+        uint8_t restoring
         int64_t clock_us
         uint64_t timer_count
         volume_table volumes
@@ -438,9 +438,9 @@ cdef class Matcher:
             engine_forget_partition(self.engine_, partition)
 
     def restore_events(self, int partition, RecordRun run not None):
-        """Applies port events that were applied before: their state comes back, nothing is weighed
-        or said."""
-        self.partition(partition)
+        """Applies port events that were applied before: their state comes back, nothing of the
+        partition is weighed or said until take_over, whatever customs says meanwhile."""
+        self.partition(partition).restoring = 1
         with nogil:
             self.engine_.silent = 1
             engine_apply_all(self.engine_, TOPIC_PORT_EVENTS, NULL, partition, run.records,

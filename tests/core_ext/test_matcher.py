@@ -143,6 +143,24 @@ def test_take_over_weighs_again_what_customs_changed_meanwhile() -> None:
     assert decision["reasons"] == ["NOT_DECLARED"]
 
 
+def test_customs_word_during_a_restore_waits_for_the_take_over() -> None:
+    """The check's first decision was published; what customs says while only the events are back
+    must not be answered with a first decision again."""
+    events = run((UNIT, event("E", "GATE_CHECK", 10), NOON_MS))
+    first = worker_matcher()
+    first.apply(PORT_EVENTS, PARTITION, events, NOON_MS * 1000)
+    decisions = list(first.take_decisions())
+
+    second = worker_matcher()
+    second.restore_events(PARTITION, events)
+    second.apply(DECLARATIONS, 0, run(("100000000001", declaration(), 7)), NOON_MS * 1000)
+    assert not published(second, "decisions")
+    second.restore_decisions(run(*((UNIT, value, 0) for _, value, _, _ in decisions)))
+    second.take_over(PARTITION, NOON_MS * 1000)
+    (decision,) = published(second, "decisions")
+    assert (decision["sequence"], decision["outcome"]) == (2, "RELEASE")
+
+
 def test_forgotten_partition_leaves_nothing_but_customs() -> None:
     matcher = worker_matcher()
     matcher.apply(DECLARATIONS, 0, run(("100000000001", declaration(), 7)), 1)
