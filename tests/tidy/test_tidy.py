@@ -28,7 +28,9 @@ CODE = {".py", ".pyx", ".pxd", ".pxi", ".pyi", ".h", ".c", ".sh", ".toml", ".yam
 # Each pattern says why nobody else could use what it finds.
 BANNED = {
     r"(?<![\w.-])/(work|root|home|tmp)/": "a path of one machine",
-    r"\b(pypi\.org|pythonhosted\.org|repo1?\.maven|crates\.io|registry\.npmjs|proxy\.golang)": (
+    # In pieces, or it would find itself.
+    r"\b(py[p]i\.org|python[h]osted|repo1?\.mave[n]"
+    r"|crate[s]\.io|registry\.npm[j]s|proxy\.go[l]ang)": (
         "the address of a registry, which is the client's setting"
     ),
     r"\b(TODO|FIXME)\b": "an intention, which belongs into an issue",
