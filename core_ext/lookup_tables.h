@@ -51,12 +51,6 @@ static inline uint32_t number_table_find(const number_table *table, uint64_t key
     return table->keys[place] ? table->rows[place] : NO_ROW;
 }
 
-static inline void number_table_prefetch(const number_table *table, uint64_t key)
-{
-    if (table->places)
-        __builtin_prefetch(&table->keys[mix64(key) & (table->places - 1)]);
-}
-
 static inline void number_table_put(number_table *table, uint64_t key, uint32_t row)
 {
     if ((table->size + 1) * 2 > table->places) {

@@ -65,7 +65,6 @@ typedef struct {
     uint32_t missing_quantities; /* GET_OUTs that count as passed, without a quantity */
     int64_t latest_in_us;        /* the latest GET_IN at the location, INT64_MIN: none */
     int64_t asked, passed, reserved, allowed; /* pieces if by_pieces, else grams */
-    int64_t visit_start_us;                   /* NO_TIME: not in stock */
     handle_list open_checks;                  /* scratch */
 } weighing;
 
@@ -419,7 +418,6 @@ static void weigh(const customs_tables *tables, const unit *unit_, const arena *
     weighing_->has_account = weighing_->by_pieces = weighing_->has_asked = 0;
     weighing_->missing_quantities = 0;
     weighing_->latest_in_us = stock.latest_in_us;
-    weighing_->visit_start_us = NO_TIME;
     uint32_t facts = 0;
 
     weigh_lines(tables, arena_, unit_, &others, event_, weighing_);
@@ -463,7 +461,6 @@ static void weigh(const customs_tables *tables, const unit *unit_, const arena *
         facts |= RULE_BIT(RULE_CHECK_DIGIT);
     if (weighing_->in_stock && event_->direction == DIRECTION_IMPORT) {
         const event *start = visit_start(&others, event_->location);
-        weighing_->visit_start_us = start->time_us;
         if (event_->time_us - start->time_us > parameters->overstay_us)
             facts |= RULE_BIT(RULE_OVERSTAYED);
     }
