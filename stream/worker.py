@@ -56,7 +56,7 @@ def quieten() -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's arguments; everything else is set by GATEJOIN_* in the environment."""
+    """Adds the command's arguments; everything else is a setting."""
     parser.add_argument(
         "--log-level",
         choices=LOG_LEVELS,
@@ -64,7 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how much is told on standard error (default: %(default)s)",
     )
     parser.epilog = (
-        "Settings come from the environment: GATEJOIN_BROKER, GATEJOIN_TOPIC_PREFIX, ..."
+        "Settings come from the environment (GATEJOIN_BROKER, ...) and from the TOML file that "
+        "GATEJOIN_CONFIG names; gatejoin config shows them."
     )
 
 
