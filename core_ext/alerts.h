@@ -179,9 +179,12 @@ static void alert_late_report(engine *engine_, const unit_name *name, uint8_t cl
         return;
     else
         allowed_us = engine_->parameters.late_import_us;
+    engine_->counters.exit_reports[event_->direction]++;
     int64_t late_us = event_->record_time_ms * 1000 - event_->time_us;
     if (late_us <= allowed_us)
         return;
+    engine_->counters.late_reports[event_->direction]++;
+    operator_figures_of(&engine_->figures, event_->operator_row)->late++;
     uint8_t detail[96], *end = detail;
     JSON_LITERAL(end, "{\"reportedAfterSeconds\":");
     end = json_integer(end, late_us / MICROSECONDS_PER_SECOND);

@@ -61,6 +61,7 @@ static void engine_free(engine *engine_)
     record_output_free(&engine_->volume_cells);
     record_output_free(&engine_->stock_cells);
     record_output_free(&engine_->activity_cells);
+    operator_figures_free(&engine_->figures);
     weighing_free(&engine_->weighing_);
     free(engine_->touched.rows);
     free(engine_->open_checks.handles);
@@ -83,6 +84,11 @@ static void reject_write(engine *engine_, const record_view *record, uint8_t rea
     uint64_t kept = record->value_length > 0 ? (uint64_t)record->value_length : 0;
     if (kept > REJECTED_VALUE_BYTES_MAX)
         kept = REJECTED_VALUE_BYTES_MAX;
+    if (cause_->topic == TOPIC_PORT_EVENTS && kept) {
+        uint32_t named = operator_named_in(&engine_->customs.operator_names, record->value, kept);
+        if (named != NO_ROW)
+            operator_figures_of(&engine_->figures, named)->rejected++;
+    }
     uint8_t *place = output_room(output, 512 + JSON_TEXT_BYTES(strlen(detail)) + SOURCE_BYTES +
                                              (kept + 2) / 3 * 4);
     JSON_LITERAL(place, "{\"reason\":");
@@ -324,6 +330,8 @@ static void apply_port_event(engine *engine_, const record_view *record, const c
         &engine_->partitions[engine_->check_partition ? cause_->partition : 0];
     if (engine_->check_partition)
         activity_note(&partition->activity, operator_row_, record->timestamp_ms);
+    if (!engine_->silent)
+        operator_figures_of(&engine_->figures, operator_row_)->accepted++;
     uint8_t class_ = unit_class_of(scanned_event.unit_type);
     uint32_t unit_row = unit_table_find_or_add(&engine_->units, &scanned_event.unit, class_);
     unit *unit_ = &engine_->units.rows[unit_row];

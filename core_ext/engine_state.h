@@ -14,6 +14,7 @@
 #include "kafka_partitioner.h"
 #include "memory.h"
 #include "operator_activity.h"
+#include "operator_figures.h"
 #include "record_scanner.h"
 #include "record_view.h"
 #include "rules.h"
@@ -75,6 +76,8 @@ typedef struct {
     uint64_t decisions[2];           /* RELEASE, HOLD */
     uint64_t standing[RULE_COUNT];   /* rows that stood with an effect, in decisions */
     uint64_t alerts[ALERT_COUNT];
+    /* first reports of exits that have a time limit, and those that came after it */
+    uint64_t exit_reports[DIRECTION_COUNT], late_reports[DIRECTION_COUNT];
 } engine_counters;
 
 /* The record under work. */
@@ -105,6 +108,7 @@ typedef struct {
     record_output decisions, alerts, rejects, registry, explanations;
     record_output volume_cells, stock_cells, activity_cells;
     engine_counters counters;
+    operator_figures_table figures; /* by operator */
     /* scratch of one record, kept for its memory */
     weighing weighing_;
     touched_units touched;

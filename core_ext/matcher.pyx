@@ -28,6 +28,10 @@ cdef extern from "engine.h" nogil:
         RULE_COUNT
         REJECT_COUNT
         ALERT_COUNT
+        NO_VERSION
+        DIRECTION_DOMESTIC
+        DIRECTION_COUNT
+        UNIT_TYPE_COUNT
         RULE_SET_NAME_MAX
         TOPIC_NAME_MAX
     const char *const rule_codes[]
@@ -35,6 +39,7 @@ cdef extern from "engine.h" nogil:
     const char *const alert_names[]
     const char *const direction_names[]
     const char *const unit_type_names[]
+    const char *const operator_status_words[]
 
     ctypedef struct rule_parameters:
         int64_t overstay_us
@@ -70,11 +75,15 @@ cdef extern from "engine.h" nogil:
         volume_cell *cells
         uint64_t count
 
+    ctypedef struct stock_ledger:
+        pass
+
     ctypedef struct partition_state:
         uint8_t restoring
         int64_t clock_us
         uint64_t timer_count
         volume_table volumes
+        stock_ledger stock
 
     ctypedef struct engine_counters:
         uint64_t records[4]
@@ -83,18 +92,35 @@ cdef extern from "engine.h" nogil:
         uint64_t decisions[2]
         uint64_t standing[24]
         uint64_t alerts[10]
+        uint64_t exit_reports[4]
+        uint64_t late_reports[4]
+
+    ctypedef struct operator_figures_row "operator_figures":
+        uint64_t accepted
+        uint64_t rejected
+        uint64_t late
+
+    ctypedef struct operator_figures_table:
+        operator_figures_row *rows
+        uint64_t capacity
 
     ctypedef struct number_table:
         uint64_t size
 
     ctypedef struct text_table:
         uint64_t size
+        uint32_t row_count
 
     ctypedef struct arena:
         uint64_t bytes_in_use
 
+    ctypedef struct operator_row:
+        int64_t version
+        uint8_t status
+
     ctypedef struct customs_tables:
         text_table operator_names
+        operator_row *operators
         text_table hold_names
         number_table declaration_rows
         uint64_t line_count
@@ -130,6 +156,7 @@ cdef extern from "engine.h" nogil:
         record_output stock_cells
         record_output activity_cells
         engine_counters counters
+        operator_figures_table figures
 
     void engine_init(engine *engine_, uint32_t partition_count, int check_partition)
     void engine_free(engine *engine_)
@@ -148,6 +175,20 @@ cdef extern from "engine.h" nogil:
     const interned_text *location_name(const customs_tables *tables, uint32_t row)
     uint64_t unit_index_count(const unit_index *index)
     uint64_t unit_index_memory_bytes(const unit_index *index)
+
+
+cdef extern from "nation_figures.h" nogil:
+    ctypedef struct nation_cell:
+        int64_t units[4]
+        int64_t movements[2]
+        int64_t pieces[2]
+        int64_t grams[2]
+
+    ctypedef struct nation_figures_sums "nation_figures":
+        nation_cell cells[4][4]
+
+    void nation_figures_add(nation_figures_sums *figures, const stock_ledger *stock,
+                            const volume_table *volumes, int32_t day)
 
 
 cdef extern from "stock.h" nogil:
@@ -527,7 +568,52 @@ cdef class Matcher:
             "decisions": {"RELEASE": counters.decisions[0], "HOLD": counters.decisions[1]},
             "standing": {rule_codes[i].decode(): counters.standing[i] for i in range(RULE_COUNT)},
             "alerts": {alert_names[i].decode(): counters.alerts[i] for i in range(ALERT_COUNT)},
+            "exit_reports": {direction_names[i].decode(): counters.exit_reports[i]
+                             for i in range(DIRECTION_DOMESTIC)},
+            "late_reports": {direction_names[i].decode(): counters.late_reports[i]
+                             for i in range(DIRECTION_DOMESTIC)},
         }
+
+    def operator_figures(self):
+        """What each operator sent since the start: a list of (operatorID, status, events accepted,
+        port events refused that name it, late reports), one for each operator that customs has
+        registered; what is read again at a take-over does not count."""
+        cdef customs_tables *customs = &self.engine_.customs
+        cdef operator_figures_row figures
+        cdef uint64_t row
+        found = []
+        for row in range(customs.operator_names.row_count):
+            if customs.operators[row].version == NO_VERSION:
+                continue
+            memset(&figures, 0, sizeof(figures))
+            if row < self.engine_.figures.capacity:
+                figures = self.engine_.figures.rows[row]
+            found.append((text_of(operator_name(customs, <uint32_t>row)),
+                          operator_status_words[customs.operators[row].status].decode(),
+                          figures.accepted, figures.rejected, figures.late))
+        return found
+
+    def nation_figures(self, partitions, int day):
+        """What stands and what has moved in some partitions: a list of (direction, unitType, units
+        in stock by age, movements, pieces, grams), the units a tuple in the order of AGES as of
+        `day` (from 1970-01-01 in Vietnam), the others pairs of in and out. A worker's engine
+        only; one walk over the cells of each partition, none over units."""
+        cdef nation_figures_sums figures
+        cdef nation_cell *cell
+        cdef partition_state *state
+        memset(&figures, 0, sizeof(figures))
+        for number in partitions:
+            state = self.partition(number)
+            with nogil:
+                nation_figures_add(&figures, &state.stock, &state.volumes, day)
+        found = []
+        for direction in range(DIRECTION_COUNT):
+            for unit_type in range(UNIT_TYPE_COUNT):
+                cell = &figures.cells[<int>direction][<int>unit_type]
+                found.append((direction_names[direction].decode(),
+                              unit_type_names[unit_type].decode(), tuple(cell.units),
+                              tuple(cell.movements), tuple(cell.pieces), tuple(cell.grams)))
+        return found
 
     def table_sizes(self):
         """Rows in each table and bytes of state: a dict of int."""
