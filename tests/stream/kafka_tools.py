@@ -29,6 +29,9 @@ async def until(condition: Callable[[], bool], wait_s_max: float = WAIT_S_MAX) -
 
 
 async def make_topic(broker: str, name: str, partitions: int = 1, **config: str) -> None:
+    """Makes a topic that keeps what is sent to it: retention goes by the records' timestamps, which
+    tests set in the past, and the broker's default of a week would delete them within minutes."""
+    config.setdefault("retention.ms", "-1")
     admin = AIOKafkaAdminClient(bootstrap_servers=broker)
     await admin.start()
     try:
