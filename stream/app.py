@@ -11,8 +11,10 @@ from typing import Any, cast
 
 import faust
 from faust.types import TP, AppT
+from faust.types.auth import CredentialsT
 
 from stream import agents, topics
+from stream.connection import SASL_MECHANISM, addresses, client_options
 from stream.gate import Gate
 from stream.settings import Settings
 from stream.transport import Consumer
@@ -46,7 +48,8 @@ def make_app(settings: Settings) -> GateApp:
     """An app with ``settings``; nothing is connected before it is started."""
     app = GateApp(
         settings.group_id,
-        broker=[f"gatejoin://{address.strip()}" for address in settings.broker.split(",")],
+        broker=[f"gatejoin://{address}" for address in addresses(settings)],
+        broker_credentials=_credentials(settings),
         store="memory://",
         web_enabled=False,
         topic_allow_declare=False,  # stream.topics knows better what they must be like
@@ -73,6 +76,22 @@ def make_app(settings: Settings) -> GateApp:
         await app.gate.assign(numbers, cast(Consumer, app.consumer).member_id)
 
     return app
+
+
+def _credentials(settings: Settings) -> CredentialsT | None:
+    """Who Faust's own clients say they are: the same as all others of the worker."""
+    options = client_options(settings)
+    match settings.security_protocol:
+        case "SSL":
+            return faust.SSLCredentials(options["ssl_context"])
+        case "SASL_SSL":
+            return faust.SASLCredentials(
+                username=options["sasl_plain_username"],
+                password=options["sasl_plain_password"],
+                ssl_context=options["ssl_context"],
+                mechanism=SASL_MECHANISM,
+            )
+    return None
 
 
 def __getattr__(name: str) -> GateApp:

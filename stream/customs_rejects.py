@@ -21,6 +21,7 @@ from aiokafka.structs import TopicPartition
 
 from core_ext.record_batch import OutputRun, encode_output
 from stream import topics
+from stream.connection import client_options
 from stream.emission import Emission
 from stream.settings import Settings
 
@@ -86,7 +87,7 @@ class CustomsRejects:
         """
         await self.stop_speaking()
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._settings.broker,
+            **client_options(self._settings),
             client_id="gatejoin-customs-rejects",
             group_id=f"{self._settings.group_id}-customs-rejects",
             enable_auto_commit=False,

@@ -22,6 +22,7 @@ from aiokafka.structs import TopicPartition
 
 from core_ext.record_batch import encode_columns
 from stream import topics
+from stream.connection import client_options
 from stream.emission import Emission
 from stream.national_year import RecordSlice
 from stream.national_year.live import Schedule
@@ -58,7 +59,7 @@ class Sender:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._emission = Emission(
-            settings.broker,
+            client_options(settings),
             client_id="gatejoin-demo",
             unacknowledged_bytes_max=UNACKNOWLEDGED_BYTES_MAX,
         )
@@ -198,7 +199,7 @@ class Answers:
             for partition in range(counts[name])
         ]
         self._consumer = RunConsumer(
-            bootstrap_servers=settings.broker,
+            **client_options(settings),
             client_id="gatejoin-demo",
             enable_auto_commit=False,
             auto_offset_reset="earliest",

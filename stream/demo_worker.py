@@ -20,6 +20,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import TopicPartition
 
 from stream import topics
+from stream.connection import client_options
 from stream.settings import PREFIX, Settings
 
 STOP_S_MAX = 20.0
@@ -140,9 +141,7 @@ class Progress:
         self._group = settings.group_id
         topic = settings.topic(topics.PORT_EVENTS)
         self._partitions = [TopicPartition(topic, number) for number in range(partition_count)]
-        self._admin = AIOKafkaAdminClient(
-            bootstrap_servers=settings.broker, client_id="gatejoin-demo"
-        )
+        self._admin = AIOKafkaAdminClient(client_id="gatejoin-demo", **client_options(settings))
 
     async def __aenter__(self) -> Progress:
         await self._admin.start()

@@ -17,7 +17,7 @@ import asyncio
 import collections
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
@@ -84,19 +84,19 @@ class Emission:
     """Sends record batches to named partitions, each partition's in the order of the calls.
 
     Args:
-        bootstrap_servers: ``host:port``, separated by commas.
+        connection: how the broker is reached, ``stream.connection.client_options``.
         client_id: how the broker's logs name this producer.
         unacknowledged_bytes_max: what may wait for acknowledgement before ``wait_room`` waits.
     """
 
     def __init__(
         self,
-        bootstrap_servers: str,
+        connection: Mapping[str, Any],
         *,
         client_id: str = "gatejoin",
         unacknowledged_bytes_max: int = 32 << 20,
     ) -> None:
-        self._bootstrap_servers = bootstrap_servers
+        self._connection = dict(connection)
         self._client_id = client_id
         self._producer: AIOKafkaProducer | None = None
         self._lanes: dict[Lane, collections.deque[Waiting]] = {}
@@ -115,7 +115,7 @@ class Emission:
     async def start(self) -> None:
         """Connects; raises aiokafka's KafkaError if no broker answers."""
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap_servers,
+            **self._connection,
             client_id=self._client_id,
             acks="all",
             enable_idempotence=True,

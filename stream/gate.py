@@ -29,6 +29,7 @@ from mode import Service
 from core_ext.record_batch import OutputRun, RecordRun, encode_output
 from stream import topics
 from stream.aggregates import Aggregates, Outgoing, encode_cells
+from stream.connection import client_options
 from stream.customs_feed import CustomsFeed
 from stream.customs_rejects import CustomsRejects
 from stream.emission import Emission
@@ -137,7 +138,7 @@ class Gate(Service):
         self.partitions: dict[int, OwnedPartition] = {}
         self.partition_counts: dict[str, int] = {}
         self.emission = Emission(
-            settings.broker,
+            client_options(settings),
             client_id="gatejoin-worker",
             unacknowledged_bytes_max=settings.unacknowledged_mb_max << 20,
         )

@@ -21,6 +21,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
+from stream.connection import BrokerRefusesError, check_connection, client_options
 from stream.settings import Settings
 from stream.topic_reader import runs_to_end, start_consumer
 from stream.transport import PartitionRun, RunConsumer
@@ -77,7 +78,7 @@ class LiveTopics:
         progress: told how far each topic has been read.
 
     Raises:
-        LiveTopicsError: on entering, if no broker answers.
+        LiveTopicsError: on entering, if no broker answers or it refuses us.
     """
 
     def __init__(self, settings: Settings, progress: Progress) -> None:
@@ -92,8 +93,11 @@ class LiveTopics:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         try:
             async with asyncio.timeout(BROKER_S_MAX):
+                await check_connection(self._settings)
                 self._counts = await self._count_partitions()
                 self._consumer = await start_consumer(self._settings, "gatejoin-reader")
+        except BrokerRefusesError as error:
+            raise LiveTopicsError(str(error)) from None
         except (TimeoutError, KafkaError, OSError):
             raise LiveTopicsError(
                 f"no broker answers at {self._settings.broker}: "
@@ -112,9 +116,7 @@ class LiveTopics:
             await self._consumer.stop()
 
     async def _count_partitions(self) -> dict[str, int]:
-        admin = AIOKafkaAdminClient(
-            bootstrap_servers=self._settings.broker, client_id="gatejoin-reader"
-        )
+        admin = AIOKafkaAdminClient(client_id="gatejoin-reader", **client_options(self._settings))
         try:
             await admin.start()
             # Only of topics that exist: to ask for others can make a broker create them.

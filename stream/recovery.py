@@ -24,6 +24,7 @@ from aiokafka.structs import TopicPartition
 
 from core_ext.record_batch import RecordRun
 from stream import topics
+from stream.connection import client_options
 from stream.settings import Settings
 from stream.topic_reader import POLL_S, RETRY_S, start_consumer
 from stream.transport import RunConsumer
@@ -49,7 +50,7 @@ async def committed_offset(settings: Settings, partition: int) -> int:
     """
     topic_partition = TopicPartition(settings.topic(topics.PORT_EVENTS), partition)
     while True:
-        admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker, client_id="gatejoin-offsets")
+        admin = AIOKafkaAdminClient(client_id="gatejoin-offsets", **client_options(settings))
         try:
             await admin.start()
             offsets = await admin.list_consumer_group_offsets(

@@ -127,8 +127,8 @@ class Settings:
     sasl_username: str = _setting("", "Name of the SCRAM user.", form="a name, or empty")
     sasl_password_file: str = _setting(
         "",
-        "File whose first line is the SCRAM user's password; read again at each connection, "
-        "so that a changed one takes effect by itself.",
+        "File that holds the SCRAM user's password, one line; read at start, so that a changed "
+        "one takes a restart.",
         form=_FILE,
     )
     topic_prefix: str = _setting(

@@ -33,6 +33,7 @@ from aiokafka.structs import TopicPartition
 from core_ext.record_batch import OutputRun, RecordRun
 from stream import record_json, topics
 from stream.aggregates import Submit, encode_cells
+from stream.connection import client_options
 from stream.live_registry import LiveRegistry
 from stream.moments import day_of, midnight_us, utc_text
 from stream.settings import Settings
@@ -221,7 +222,7 @@ class SilenceWatch:
         finally:
             await consumer.stop()
         admin = AIOKafkaAdminClient(
-            bootstrap_servers=self._settings.broker, client_id="gatejoin-silence-offsets"
+            client_id="gatejoin-silence-offsets", **client_options(self._settings)
         )
         try:
             await admin.start()

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 from aiokafka.structs import TopicPartition
 
+from stream.connection import client_options
 from stream.settings import Settings
 from stream.transport import PartitionRun, RunConsumer
 from stream.transport.fetcher import FETCH_BYTES_MAX
@@ -35,7 +36,7 @@ async def start_consumer(settings: Settings, client_id: str) -> RunConsumer:
     """A started consumer without a group; waits, with a message, while no broker answers."""
     while True:
         consumer = RunConsumer(
-            bootstrap_servers=settings.broker,
+            **client_options(settings),
             client_id=client_id,
             auto_offset_reset="earliest",
             enable_auto_commit=False,

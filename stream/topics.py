@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
+from stream.connection import client_options
 from stream.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -110,7 +111,7 @@ async def ensure_topics(settings: Settings) -> dict[str, int]:
             different numbers of partitions.
     """
     while True:
-        admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker, client_id="gatejoin-topics")
+        admin = AIOKafkaAdminClient(client_id="gatejoin-topics", **client_options(settings))
         try:
             await admin.start()
             counts = await _ensure(admin, settings)

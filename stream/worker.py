@@ -16,6 +16,7 @@ import time
 from faust.worker import Worker
 
 from stream.app import make_app
+from stream.connection import BrokerRefusesError, check_connection
 from stream.policy import PolicyError, load_policy
 from stream.settings import Settings, SettingsError
 from stream.topics import TopicsError, ensure_topics
@@ -72,11 +73,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def check(settings: Settings) -> None:
     """Finds out now, while it can be said in one line, what would keep the worker from starting.
 
-    Waits, with a message, while no broker answers. Raises WebError or TopicsError.
+    Waits, with a message, while no broker answers. Raises WebError, SettingsError,
+    BrokerRefusesError or TopicsError.
     """
     web = Web(settings.web_host, settings.web_port, exposition=bytes, unready=list)
     await web.start()
     await web.stop()
+    await check_connection(settings)
     await ensure_topics(settings)
 
 
@@ -88,12 +91,15 @@ def run(arguments: argparse.Namespace) -> int:
     except (SettingsError, PolicyError) as error:
         print(f"gatejoin worker: {error}", file=sys.stderr)
         return 2
+    quieten()
     try:
         asyncio.run(check(settings))
-    except (TopicsError, WebError) as error:
+    except SettingsError as error:  # of a file that a setting names
+        print(f"gatejoin worker: {error}", file=sys.stderr)
+        return 2
+    except (BrokerRefusesError, TopicsError, WebError) as error:
         print(f"gatejoin worker: {error}", file=sys.stderr)
         return 1
-    quieten()
     try:
         Worker(make_app(settings), loglevel=arguments.log_level).execute_from_commandline()
     except SystemExit as end:

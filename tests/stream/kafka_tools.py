@@ -42,7 +42,7 @@ async def make_topic(broker: str, name: str, partitions: int = 1, **config: str)
 
 @asynccontextmanager
 async def emission(broker: str, **options: int) -> AsyncIterator[Emission]:
-    sender = Emission(broker, client_id="test", **options)
+    sender = Emission({"bootstrap_servers": broker}, client_id="test", **options)
     await sender.start()
     try:
         yield sender
