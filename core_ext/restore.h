@@ -45,9 +45,12 @@ static void published_reader_free(published_reader *reader)
     free(reader->numbers);
 }
 
+/* The text of a field. One that is absent or no string is empty, and as long to be read ahead of as
+ * any other (json_words_find). */
 static text published_text(published_reader *reader, enum published_field field)
 {
-    text string = {NULL, 0};
+    static const uint8_t nothing[JSON_WORD_MAX];
+    text string = {nothing, 0};
     if (reader->found.kind[field] == JSON_STRING)
         string.bytes = json_string(&reader->document, reader->found.span[field], &string.length);
     return string;
@@ -159,7 +162,9 @@ static int restore_decision(engine *engine_, published_reader *reader, const rec
     check_state *check = check_store(
         arena_, event_, (uint32_t)sequence, published_rules(reader, PUBLISHED_REASONS),
         published_rules(reader, PUBLISHED_FLAGS), reader->number_count);
-    memcpy(check->declarations, reader->numbers, reader->number_count * sizeof *reader->numbers);
+    if (reader->number_count)
+        memcpy(check->declarations, reader->numbers,
+               reader->number_count * sizeof *reader->numbers);
     return 1;
 }
 
