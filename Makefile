@@ -6,10 +6,11 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: setup demo test bench lint format clean help
+.PHONY: setup demo test fuzz bench lint format clean help
 
 ARGS ?=
 SCALE ?=
+SECONDS ?=
 
 setup: ## Install what is missing: system packages, .venv, the compiled core, Kafka's jars
 	@deploy/setup.sh
@@ -19,6 +20,9 @@ demo: setup ## Run the national year through Kafka and the worker (SCALE=0.01 is
 
 test: setup ## Run all tests, linters and type checks included (ARGS="-k kafka" picks some)
 	@.venv/bin/python -m pytest $(ARGS)
+
+fuzz: setup ## Fuzz the compiled core, each target for SECONDS (60); ARGS="records" picks one
+	@.venv/bin/python -m tests.fuzz.run $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
 bench: setup ## Run the benchmarks against their named peers
 	@.venv/bin/python -m pytest benchmarks $(ARGS)

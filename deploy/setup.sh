@@ -47,6 +47,12 @@ compiler_suits() {
     echo '#include <stdlib.h>' | ${CC:-cc} -E -x c - >/dev/null 2>&1
 }
 
+# Whether clang has its fuzzer and sanitizers; the tests fuzz the compiled core.
+fuzzer_suits() {
+    echo 'int LLVMFuzzerTestOneInput(const char *data, long size) { return !data + !size; }' |
+        clang -fsanitize=fuzzer,address,undefined -x c - -o /dev/null >/dev/null 2>&1
+}
+
 java_suits() {
     local version
     version=$("${JAVA_HOME:+$JAVA_HOME/bin/}java" -version 2>&1 |
@@ -62,6 +68,16 @@ packages_missing() {
     venv_suits || python_find >/dev/null || printf '%s\n' python3 python3-dev python3-venv
     java_suits || echo default-jre-headless
     deploy/kafka/fetch.sh --check || command -v mvn >/dev/null || echo maven
+    tests_packages_missing
+}
+
+# Of these, those that nothing but tests needs.
+tests_packages_missing() {
+    fuzzer_suits || printf '%s\n' clang libclang-rt-dev
+    command -v valgrind >/dev/null || echo valgrind
+    command -v aarch64-linux-gnu-gcc >/dev/null ||
+        printf '%s\n' gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+    command -v qemu-aarch64 >/dev/null || echo qemu-user
     command -v promtool >/dev/null || echo prometheus
 }
 
@@ -102,9 +118,10 @@ if [ ${#missing[@]} -gt 0 ]; then
     packages_install "${missing[@]}" || true
     mapfile -t missing < <(packages_missing)
 fi
-if [ "${missing[*]}" = prometheus ]; then
-    echo "gatejoin: the package prometheus is missing and may not be installed here; only the" \
-        "tests that use it need it" >&2
+mapfile -t missing_for_tests < <(tests_packages_missing)
+if [ ${#missing[@]} -gt 0 ] && [ "${missing[*]}" = "${missing_for_tests[*]}" ]; then
+    echo "gatejoin: missing, and may not be installed here: ${missing[*]}; only tests need" \
+        "them" >&2
 elif [ ${#missing[@]} -gt 0 ]; then
     fail "please install what is missing: apt-get install ${missing[*]}   (Python has to be 3.11" \
         "or later, Java $java_version_min or later)"

@@ -1,0 +1,1 @@
+"""Fuzzing of the compiled core's C headers: targets, seeds, and what runs them."""

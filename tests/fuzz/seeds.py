@@ -1,0 +1,142 @@
+"""Write the seed corpus of the fuzz targets: good inputs of every kind, a few kilobytes.
+
+Called by hand when a record or a target changes: ``python -m tests.fuzz.seeds``; what it writes is
+committed. Inputs that once broke something lie beside them (``found-*``) and are left alone. It
+must never know how the targets are run.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from random import Random
+
+import numpy
+
+from core_ext.record_batch import CODECS, encode_columns
+from stream.engine import make_matcher
+from stream.policy import load_policy
+from tests.reference.generate import history
+from tests.reference.log import BadLineError, read_line
+
+CORPUS = Path(__file__).parent / "corpus"
+RECORDS_EACH = 4
+NO_KEY = 255
+# Bits of fuzz_batches.c.
+RENEW, COMMITTED, PLAIN = 1, 2, 4
+
+
+def record_seeds(lines: list[str]) -> dict[str, bytes]:
+    """For fuzz_records.c: some records of each topic."""
+    topics = ("operators", "declarations", "holds", "port-events")
+    seeds: dict[str, bytes] = {}
+    for number, line in enumerate(lines):
+        try:
+            read = read_line(number, line.encode())
+        except BadLineError:  # histories have some of these, too
+            continue
+        topic = topics.index(read.topic)
+        taken = sum(name.startswith(read.topic) for name in seeds)
+        if taken == RECORDS_EACH or read.value is None or read.key is None:
+            continue
+        key = read.key.encode()
+        seeds[f"{read.topic}-{taken}"] = bytes([topic, len(key)]) + key + read.value
+    deep = b'{"a":' * 64 + b"1" + b"}" * 64
+    seeds["nested"] = bytes([3, NO_KEY]) + deep
+    seeds["strings"] = (
+        bytes([3, NO_KEY]) + r'{"é\ud83d\ude00":["\u0000\"\\","ế"],"b":-1.5e+3}'.encode()
+    )
+    return seeds
+
+
+def batch_seeds(lines: list[str]) -> dict[str, bytes]:
+    """For fuzz_batches.c: a fetch of each compression, of keys and nulls, of two batches."""
+    values = [line.encode() for line in lines[:12]]
+    keys = [b"k%d" % number for number in range(len(values))]
+
+    def batches(compression: str, records: int) -> bytes:
+        ends = [[0], [0]]
+        for columns, end in ((values, ends[0]), (keys, ends[1])):
+            for column in columns:
+                end.append(end[-1] + len(column))
+        built = encode_columns(
+            b"".join(values),
+            numpy.array(ends[0], numpy.int64),
+            b"".join(keys),
+            numpy.array(ends[1], numpy.int64),
+            numpy.arange(len(values), dtype=numpy.int64) + 1_533_814_400_000,
+            max_batch_records=records,
+            compression=compression,
+        )
+        # Offsets go on from batch to batch, as a broker would have them.
+        return b"".join(
+            (number * records).to_bytes(8, "big") + batch[8:] for number, batch in enumerate(built)
+        )
+
+    seeds = {f"{codec}": bytes([COMMITTED]) + batches(codec, len(values)) for codec in CODECS}
+    seeds["renewed"] = bytes([RENEW | 2 << 3]) + batches("none", len(values))
+    seeds["two-batches"] = bytes([COMMITTED | 3 << 3]) + batches("none", len(values) // 2)
+    body = bytearray(batches("none", len(values)))
+    body[22] |= CODECS.index("zstd")
+    seeds["plain-said-to-be-compressed"] = bytes([PLAIN]) + bytes(body)
+    return seeds
+
+
+def published_seeds() -> dict[str, bytes]:
+    """For fuzz_published.c: what an engine says of the units that the target knows."""
+    event = {
+        "eventType": "GATE_CHECK", "operatorID": "OP", "locationCode": "L1",
+        "direction": "IMPORT", "eventDateTime": "2018-08-09T10:00:00Z",
+    }  # fmt: skip
+    operator = {
+        "operatorID": "OP", "name": "n", "kind": "SEAPORT", "departmentCode": "03",
+        "departmentName": "d", "locations": ["L1"], "status": "CONNECTED", "version": 1,
+    }  # fmt: skip
+    declaration = {
+        "declarationNumber": "100000000001", "version": 1, "direction": "IMPORT",
+        "status": "CLEARED", "registeredDateTime": "2018-08-01T00:00:00Z", "locationCode": "L1",
+        "units": [{"unit": "CSQU3054383", "unitType": "CONTAINER"}],
+    }  # fmt: skip
+    container = event | {"unit": "CSQU3054383", "unitType": "CONTAINER"}
+    lot = event | {"unit": "LOT1", "unitType": "BULK", "weightKg": 7}
+    matcher = make_matcher(load_policy())
+    time_ms = 1_533_814_400_000
+    for topic, key, value in (
+        ("operators", "OP", operator),
+        ("declarations", "100000000001", declaration),
+        ("port-events", "CSQU3054383", container | {"eventID": "E"}),
+        ("port-events", "LOT1", lot | {"eventID": "F"}),
+        ("port-events", "CSQU3054383", container | {"eventID": "I", "eventType": "GET_IN"}),
+        ("declarations", "100000000001", declaration | {"version": 2, "status": "CANCELLED"}),
+        ("port-events", "CSQU3054383", container | {"eventID": "O", "eventType": "GET_OUT"}),
+    ):
+        line = {"topic": topic, "timestamp": time_ms, "key": key, "value": value}
+        matcher.apply_log(json.dumps(line).encode() + b"\n", 0, True)
+    return {kind: matcher.take_lines(kind) for kind in ("decisions", "alerts")}
+
+
+def main() -> None:
+    """Write all seeds."""
+    lines = history(Random("seeds"), 400)
+    all_seeds = {
+        "records": record_seeds(lines),
+        "batches": batch_seeds(lines),
+        "log_lines": {
+            f"history-{number}": bytes([number])
+            + "\n".join(history(Random(f"seeds/{number}"), 20)).encode()
+            for number in range(4)
+        },
+        "published": published_seeds(),
+    }
+    for target, seeds in all_seeds.items():
+        directory = CORPUS / target
+        directory.mkdir(parents=True, exist_ok=True)
+        for old in directory.iterdir():
+            if not old.name.startswith("found-"):
+                old.unlink()
+        for name, seed in seeds.items():
+            (directory / name).write_bytes(seed)
+
+
+if __name__ == "__main__":
+    main()
