@@ -78,6 +78,7 @@ static void reject_write(engine *engine_, const record_view *record, uint8_t rea
                          const char *field, const char *detail, const cause *cause_)
 {
     engine_->counters.rejects[reason]++;
+    engine_->counters.customs_rejects[reason] += cause_->topic != TOPIC_PORT_EVENTS;
     if (engine_->silent)
         return;
     record_output *output = &engine_->rejects;

@@ -73,6 +73,7 @@ typedef struct {
     uint64_t records[TOPIC_COUNT];
     uint64_t duplicates[TOPIC_COUNT];
     uint64_t rejects[REJECT_COUNT];
+    uint64_t customs_rejects[REJECT_COUNT]; /* those of them that are not of port events */
     uint64_t decisions[2];           /* RELEASE, HOLD */
     uint64_t standing[RULE_COUNT];   /* rows that stood with an effect, in decisions */
     uint64_t alerts[ALERT_COUNT];

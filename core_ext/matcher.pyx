@@ -89,6 +89,7 @@ cdef extern from "engine.h" nogil:
         uint64_t records[4]
         uint64_t duplicates[4]
         uint64_t rejects[8]
+        uint64_t customs_rejects[8]
         uint64_t decisions[2]
         uint64_t standing[24]
         uint64_t alerts[10]
@@ -557,7 +558,8 @@ cdef class Matcher:
 
     def counters(self):
         """Totals since the start: a dict of dicts, records and duplicates by topic, rejects by
-        reason, decisions by outcome, standing rows by code, alerts by type."""
+        reason (customs_rejects: those not of port events), decisions by outcome, standing rows by
+        code, alerts by type, exit reports with a time limit and late ones by direction."""
         cdef engine_counters *counters = &self.engine_.counters
         topics = ("operators", "declarations", "holds", "port-events")
         return {
@@ -565,6 +567,8 @@ cdef class Matcher:
             "duplicates": {topics[i]: counters.duplicates[i] for i in range(TOPIC_COUNT)},
             "rejects": {reject_names[i].decode(): counters.rejects[i]
                         for i in range(1, REJECT_COUNT)},
+            "customs_rejects": {reject_names[i].decode(): counters.customs_rejects[i]
+                                for i in range(1, REJECT_COUNT)},
             "decisions": {"RELEASE": counters.decisions[0], "HOLD": counters.decisions[1]},
             "standing": {rule_codes[i].decode(): counters.standing[i] for i in range(RULE_COUNT)},
             "alerts": {alert_names[i].decode(): counters.alerts[i] for i in range(ALERT_COUNT)},

@@ -31,6 +31,7 @@ COMMANDS: dict[str, _Command] = {
     "why": _Command("stream.why", "explain every decision on a unit"),
     "report": _Command("stream.report", "print the national table, as of any date"),
     "config": _Command("stream.config", "show the settings in force and where they come from"),
+    "metrics": _Command("stream.metrics_command", "print what a worker tells Prometheus"),
     "demo": _Command("stream.demo", "run a national year on this machine"),
     "broker": _Command("stream.broker_command", "run a local Apache Kafka until Ctrl-C"),
     "year": _Command("stream.national_year.command", "write a national year as a log"),

@@ -80,6 +80,11 @@ class CustomsRejects:
             self._held_bytes -= len(dropped.value)
             log.error("too many rejects of customs' records: dropped that of %s", dropped[:2])
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the rejects that wait for a speaker."""
+        return self._held_bytes
+
     async def start_speaking(self) -> None:
         """Publishes from now on, beginning with what is held and was not published by others.
 

@@ -8,11 +8,12 @@ never know Kafka, files, metrics or what time it is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from core_ext.matcher import Matcher
 from core_ext.record_batch import OutputRun, RecordRun
+from stream.moments import days_since_1970
 from stream.policy import Policy
 
 OPERATORS, DECLARATIONS, HOLDS, PORT_EVENTS = range(4)
@@ -23,6 +24,12 @@ INPUT_TOPICS = ("operators", "declarations", "holds", "port-events")
 _MINUTE_US = 60_000_000
 _HOUR_US = 60 * _MINUTE_US
 _DAY_US = 24 * _HOUR_US
+
+
+#: operatorID, status, port events accepted, refused, reported late.
+OperatorRow = tuple[str, str, int, int, int]
+#: direction, unitType, units in stock by age, (in, out) of movements, pieces and grams.
+NationRow = tuple[str, str, tuple[int, ...], tuple[int, int], tuple[int, int], tuple[int, int]]
 
 
 class Aggregates(NamedTuple):
@@ -138,6 +145,14 @@ class Engine:
     def counters(self) -> dict[str, dict[str, int]]:
         """Returns totals since the start (Matcher.counters)."""
         return self.matcher.counters()
+
+    def operator_figures(self) -> list[OperatorRow]:
+        """Returns what each operator sent (Matcher.operator_figures)."""
+        return self.matcher.operator_figures()
+
+    def nation_figures(self, partitions: Iterable[int], now_us: int) -> list[NationRow]:
+        """Returns what stands and has moved in partitions (Matcher.nation_figures) as of today."""
+        return self.matcher.nation_figures(partitions, days_since_1970(now_us))
 
     def sizes(self) -> dict[str, int]:
         """Returns rows in each table and bytes of state (Matcher.table_sizes)."""

@@ -18,7 +18,6 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, cast
 
@@ -31,9 +30,13 @@ from stream import topics
 from stream.aggregates import Aggregates, Outgoing, encode_cells
 from stream.connection import client_options
 from stream.customs_feed import CustomsFeed
-from stream.customs_rejects import CustomsRejects
+from stream.customs_rejects import HELD_BYTES_MAX, CustomsRejects
 from stream.emission import Emission
 from stream.engine import Effects, Engine
+from stream.engine_thread import EngineThread
+from stream.gc_pauses import GcPauses
+from stream.loop_lag import watch_loop
+from stream.metric_collectors import PartitionFigures
 from stream.metrics import Metrics
 from stream.policy import load_policy
 from stream.recovery import restore
@@ -55,6 +58,9 @@ WAITING_BYTES_MAX = 4 << 20
 CLOCK_S = 1.0
 # Whoever owns this partition of port-events publishes the rejects of customs' records.
 SPEAKER_PARTITION = 0
+# How often operators and the nation are summed up for the metrics; takes the engine's thread
+# milliseconds.
+FIGURES_S = 5.0
 # A partition whose newest record is older than this carries history, which has its own clock.
 LIVE_S = 86_400.0
 # How long the last aggregates may take when the worker stops. What was not published then is read
@@ -70,6 +76,7 @@ class OwnedPartition:
         self.decided = asyncio.Event()
         self.is_restored = False
         self.is_lost = False
+        self.restored = 0.0  # how far its state is back, 0 to 1
         self.restoring: asyncio.Task[None] | None = None
         #: Behind the last event that was applied, and the last whose answer the broker has.
         self.next_offset = -1
@@ -80,8 +87,9 @@ class OwnedPartition:
         self.waiting: collections.deque[EventT[PartitionRun]] = collections.deque()
         self.waiting_bytes = 0
         self.answering: asyncio.Task[None] | None = None
-        #: Outcomes that the broker has not acknowledged.
+        #: Outcomes that the broker has not acknowledged, and when the runs of each were taken up.
         self.unanswered = 0
+        self.taken_at: collections.deque[float] = collections.deque()
         #: Set whenever waiting runs are taken, an outcome is acknowledged, the partition is lost.
         self.moved = asyncio.Event()
 
@@ -155,7 +163,8 @@ class Gate(Service):
         self._customs_progress = dict.fromkeys(topics.CUSTOMS, 0.0)
         self._has_assignment = False
         self._member_id = ""
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
+        self._thread = EngineThread()
+        self._gc_pauses = GcPauses(self.metrics.observe_gc)
         self._acknowledging: set[asyncio.Task[None]] = set()
 
     # ---- start and stop ----
@@ -172,7 +181,12 @@ class Gate(Service):
         self.partition_counts = await topics.ensure_topics(self.settings)
         names = [self.settings.topic(name) for name in (*topics.CUSTOMS, topics.PORT_EVENTS)]
         self._engine = engine = Engine(policy, self.partition_counts[topics.PORT_EVENTS], names)
-        self.metrics.attach_engine(engine.counters, engine.sizes)
+        self.metrics.attach_engine(engine.counters, engine.sizes, policy)
+        self.metrics.attach_worker(
+            self._partition_figures, self._queue_fills, lambda: self._thread.busy_seconds
+        )
+        self.metrics.partitions.set(self.partition_counts[topics.PORT_EVENTS])
+        self._gc_pauses.start()
         self._customs_rejects = CustomsRejects(self.settings, self.emission, self.partition_counts)
         self._feed = CustomsFeed(
             self.settings, self.partition_counts, self._apply_customs, self._customs_moved
@@ -199,6 +213,7 @@ class Gate(Service):
         for task in list(self._acknowledging):
             task.cancel()
         await self.web.stop()
+        self._gc_pauses.stop()
         self._thread.shutdown(wait=True)
 
     @Service.task
@@ -225,7 +240,11 @@ class Gate(Service):
         if not self.settings.silent_operator_minutes:
             return
         watch = SilenceWatch(
-            self.settings, self.partition_counts, self._submit_cells, self._is_speaker
+            self.settings,
+            self.partition_counts,
+            self._submit_cells,
+            self._is_speaker,
+            self.metrics.silent_operators,
         )
         try:
             await watch.run()
@@ -242,6 +261,15 @@ class Gate(Service):
             for number in live:
                 engine = self._started_engine()
                 self._submit(await self._in_engine(partial(engine.advance_clock, number, now_us())))
+
+    @Service.task
+    async def _watch_loop(self) -> None:
+        await watch_loop(self.metrics.loop_lag.observe)
+
+    @Service.task
+    async def _sum_up(self) -> None:
+        async for _ in self.itertimer(FIGURES_S, name="figures"):
+            await self._in_thread(self._take_figures)
 
     # ---- the group's assignments ----
 
@@ -260,12 +288,10 @@ class Gate(Service):
                 await self._drop(number)
         for number in sorted(wanted - self.partitions.keys()):
             owned = self.partitions[number] = OwnedPartition()
-            self.metrics.restored.labels(number).set(0.0)
             owned.restoring = asyncio.create_task(self._restore(number, owned))
 
     async def _drop(self, number: int) -> None:
         self._lose(self.partitions.pop(number))
-        self.metrics.forget_partition(number)
         if number == SPEAKER_PARTITION:
             await self._started_rejects().stop_speaking()
         await self._in_thread(partial(self._started_engine().forget_partition, number))
@@ -292,7 +318,7 @@ class Gate(Service):
         try:
             # Checks are weighed again at the end, which needs customs' side to be whole.
             await self._started_feed().loaded.wait()
-            await restore(self.settings, number, apply, self.metrics.restored.labels(number).set)
+            await restore(self.settings, number, apply, partial(setattr, owned, "restored"))
             self._submit(await self._in_engine(partial(engine.finish_restore, number, now_us())))
             if number == SPEAKER_PARTITION:
                 await self._started_rejects().start_speaking()
@@ -373,6 +399,7 @@ class Gate(Service):
         owned.newest_ms = max(owned.newest_ms, *(run.last_timestamp_ms for run in runs))
         metrics.stage.labels("match").observe(outcome.match_s)
         owned.unanswered += 1
+        owned.taken_at.append(taken_at)
         acknowledgements = self._submit(outcome)
         aggregated = self._aggregates.cover()
         runs.clear()
@@ -402,6 +429,7 @@ class Gate(Service):
             self.metrics.answers.observe_run(outcome.effects.decisions, time.time_ns() // 1_000_000)
             owned.answered_offset = max(owned.answered_offset, answered)
             owned.unanswered -= 1
+            owned.taken_at.popleft()
             owned.moved.set()
             del outcome, acknowledgements  # what is left takes up to a second
             await asyncio.shield(aggregated)
@@ -416,14 +444,28 @@ class Gate(Service):
     async def _apply_customs(self, topic: int, partition: int, run: RecordRun) -> None:
         await self.emission.wait_room()
         engine = self._started_engine()
+        self.metrics.customs_record_seen(topics.CUSTOMS[topic], run.last_timestamp_ms)
         outcome = await self._in_engine(
             partial(engine.apply_customs, topic, partition, run, now_us())
         )
         rejects = self._started_rejects()
         rejects.hold(outcome.effects.rejects)
         outcome.outgoing = [part for part in outcome.outgoing if part[0] != topics.REJECTS]
-        self._submit(outcome)
+        self._time_customs_answer(outcome, self._submit(outcome))
         await rejects.speak()
+
+    def _time_customs_answer(
+        self, outcome: Outcome, acknowledgements: list[asyncio.Future[None]]
+    ) -> None:
+        decisions = outcome.effects.decisions
+        if not len(decisions):
+            return
+
+        def observe(done: asyncio.Future[list[None]]) -> None:
+            if not done.cancelled() and done.exception() is None:
+                self.metrics.customs_answers.observe_run(decisions, now_us() // 1000)
+
+        asyncio.gather(*acknowledgements).add_done_callback(observe)
 
     # ---- aggregates ----
 
@@ -539,13 +581,42 @@ class Gate(Service):
         return reasons
 
     def _exposition(self) -> bytes:
-        for number, owned in list(self.partitions.items()):
-            if owned.answered_offset >= 0:
-                lag = max(0, owned.high_water - owned.answered_offset)
-                self.metrics.lag.labels(number).set(lag)
         self.metrics.ready.set(0 if self.unready() else 1)
         self.metrics.unacknowledged_bytes.set(self.emission.unacknowledged_bytes)
         return self.metrics.exposition()
+
+    def _partition_figures(self) -> list[PartitionFigures]:
+        now, found = time.monotonic(), []
+        loaded = self._feed is not None and self._feed.loaded.is_set()
+        for number, owned in self.partitions.items():
+            state = "ready" if owned.is_restored else "restoring" if loaded else "loading_customs"
+            lag = owned.high_water - owned.answered_offset if owned.answered_offset >= 0 else None
+            found.append(
+                PartitionFigures(
+                    number,
+                    state,
+                    owned.restored,
+                    None if lag is None else max(0, lag),
+                    now - owned.taken_at[0] if owned.taken_at else 0.0,
+                )
+            )
+        return found
+
+    def _queue_fills(self) -> dict[str, float]:
+        waiting = (owned.waiting_bytes for owned in self.partitions.values())
+        unacknowledged_max = self.settings.unacknowledged_mb_max << 20
+        return {
+            "waiting_runs": max(waiting, default=0) / WAITING_BYTES_MAX,
+            "unacknowledged": self.emission.unacknowledged_bytes / unacknowledged_max,
+            "customs_rejects": self._started_rejects().held_bytes / HELD_BYTES_MAX,
+        }
+
+    def _take_figures(self) -> None:
+        """In the engine's thread: sums up operators, and the nation over whole partitions."""
+        engine, figures = self._started_engine(), self.metrics.supervision
+        whole = [number for number, owned in list(self.partitions.items()) if owned.is_restored]
+        figures.operators = engine.operator_figures()
+        figures.nation = engine.nation_figures(whole, now_us())
 
     def _customs_moved(self, topic: str, share: float) -> None:
         self._customs_progress[topic] = share

@@ -32,6 +32,11 @@ def day_of(moment_us: int) -> int:
     return (moment_us + VIETNAM_OFFSET_US) // DAY_US + _EPOCH_ORDINAL
 
 
+def days_since_1970(moment_us: int) -> int:
+    """Returns the day in Vietnam of a moment as the core counts days."""
+    return (moment_us + VIETNAM_OFFSET_US) // DAY_US
+
+
 def day_text(day: int) -> str:
     """Returns a day as ``YYYY-MM-DD``."""
     return datetime.date.fromordinal(day).isoformat()

@@ -35,6 +35,7 @@ from stream import record_json, topics
 from stream.aggregates import Submit, encode_cells
 from stream.connection import client_options
 from stream.live_registry import LiveRegistry
+from stream.metric_collectors import SilentOperators
 from stream.moments import day_of, midnight_us, utc_text
 from stream.settings import Settings
 from stream.topic_reader import POLL_S, runs_to_end, start_consumer
@@ -139,6 +140,7 @@ class SilenceWatch:
         partition_counts: partitions of each topic, by plain name.
         submit: sends to a topic (plain name).
         is_on_duty: whether this worker owns partition 0 of port-events and has its state.
+        silent_operators: told who is silent, as far as this worker has to say so.
     """
 
     def __init__(
@@ -147,8 +149,10 @@ class SilenceWatch:
         partition_counts: Mapping[str, int],
         submit: Submit,
         is_on_duty: Callable[[], bool],
+        silent_operators: SilentOperators,
     ) -> None:
         self._settings = settings
+        self._silent_operators = silent_operators
         self._partition_counts = partition_counts
         self._submit = submit
         self._is_on_duty = is_on_duty
@@ -187,13 +191,17 @@ class SilenceWatch:
 
     async def _look(self) -> None:
         if not self._is_on_duty():
+            self._silent_operators.since_ms = {}
             return
         as_of_ms = time.time_ns() // 1_000_000 - SETTLE_MS
-        silences = [
-            silence
-            for silence in self._watch.silences(as_of_ms)
-            if self._raised_ms.get(silence.operator_id) != silence.since_ms
-        ]
+        lasting: list[Silence] = []
+        silences: list[Silence] = []
+        for silence in self._watch.silences(as_of_ms):
+            raised = self._raised_ms.get(silence.operator_id) == silence.since_ms
+            (lasting if raised else silences).append(silence)
+        self._silent_operators.since_ms = {
+            silence.operator_id: silence.since_ms for silence in lasting
+        }
         if not silences or not await self._is_answered(as_of_ms):
             return
         published = await self._published(silences)
