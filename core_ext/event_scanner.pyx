@@ -9,9 +9,14 @@ itself. It must never know: Kafka, the clock, units' state.
 cimport cython
 from libc.stdint cimport INT32_MIN, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, strcmp
+from libc.string cimport memset
 
 import numpy
+
+from core_ext.record_batch cimport RecordRun, record_view
+from core_ext.unit_index cimport (
+    UnitIndex, pthread_rwlock_rdlock, pthread_rwlock_unlock, unit_index, unit_key,
+)
 
 
 cdef extern from "record_types.h" nogil:
@@ -132,6 +137,43 @@ cdef extern from "record_scanner.h" nogil:
                       const uint8_t *value, int32_t value_length, operator_record *out,
                       scan_verdict *verdict)
 
+cdef extern from "event_columns.h" nogil:
+    enum:
+        EVENT_GROUP
+        EVENT_CODE_BYTES
+        EVENT_UNIT_BYTES
+    ctypedef struct event_values:
+        const record_view *records
+        const uint8_t *bytes
+        const int64_t *offsets
+    ctypedef struct event_columns:
+        uint8_t *reason
+        signed char *field
+        uint8_t *event_type
+        uint8_t *unit_type
+        uint8_t *direction
+        uint8_t *purpose
+        uint8_t *is_retracted
+        uint8_t *version_field
+        uint8_t *looked
+        uint8_t *seal_count
+        uint8_t *declaration_count
+        int64_t *event_time_us
+        int64_t *version_us
+        int64_t *pieces
+        int64_t *weight_grams
+        uint8_t *event_id
+        uint8_t *operator_id
+        uint8_t *location_code
+        uint8_t *unit
+        int32_t *row
+    int event_columns_scan(record_scanner *scanner, const event_values *values, int64_t start,
+                           int64_t end, const event_columns *columns, const unit_index *index,
+                           unit_key *keys, uint8_t *lengths)
+    void event_columns_find(const unit_index *index, int64_t start, int64_t end,
+                            const event_columns *columns, const unit_key *keys,
+                            const uint8_t *lengths)
+
 cdef extern from "log_lines.h" nogil:
     enum:
         LOG_LINE_OUT_OF_MEMORY
@@ -168,9 +210,29 @@ TOPICS = tuple(log_line_topics[i].decode() for i in range(TOPIC_COUNT))
 PORT_EVENT_FIELDS = tuple(port_event_fields[i].decode() for i in range(PORT_EVENT_FIELD_COUNT))
 REASONS = (None, "TOO_LARGE", "MALFORMED")
 SIMD_PATHS = ("portable", "avx2") if simd_path_available(SIMD_PATH_AVX2) else ("portable",)
-cdef enum:
-    CODE_BYTES = 64
-    UNIT_BYTES = 35
+
+# The columns of scan_port_events, in the order of event_columns in event_columns.h.
+EVENT_COLUMNS = {
+    "reason": "u1",
+    "field": "i1",
+    "eventType": "u1",
+    "unitType": "u1",
+    "direction": "u1",
+    "purpose": "u1",
+    "isRetracted": "u1",
+    "versionField": "u1",
+    "looked": "u1",
+    "seals": "u1",
+    "declarations": "u1",
+    "eventDateTime": "i8",
+    "version": "i8",
+    "pieces": "i8",
+    "weightGrams": "i8",
+    "eventID": f"S{EVENT_CODE_BYTES}",
+    "operatorID": f"S{EVENT_CODE_BYTES}",
+    "locationCode": f"S{EVENT_CODE_BYTES}",
+    "unit": f"S{EVENT_UNIT_BYTES}",
+}
 
 
 cdef simd_choice path_of(object name) except? -9:
@@ -307,103 +369,117 @@ cdef class Scanner:
                 None if out.key_length < 0 else (<const char *>out.key)[:out.key_length],
                 None if out.value_length < 0 else (<const char *>out.value)[:out.value_length])
 
-    def scan_port_events(self, values, offsets=None):
-        """Port events by the million, the GIL released.
+    def scan_port_events(self, values, offsets=None, *, UnitIndex index=None, out=None):
+        """Port events by the million into columns, and their units to rows; the GIL is released.
 
-        `values` is a sequence of n bytes objects, or, with `offsets` (n + 1 ascending int64), one
-        buffer in which value i lies from offsets[i] up to offsets[i + 1].
+        Args:
+            values: n values: a RecordRun; or a sequence of bytes objects; or, with ``offsets``, a
+                buffer in which value i lies from ``offsets[i]`` up to ``offsets[i + 1]``.
+            offsets: int64 array of shape (n + 1,), ascending, or None.
+            index: where each event's unit is looked up, its unitType deciding whether it is a
+                container or a lot.
+            out: columns of an earlier call with at least n rows, to be written over, or None for
+                new ones. Memory that was written before takes half the time.
 
-        Returns a dict of n rows each: `reason` uint8 (index into REASONS) and `field` int8 (index
-        into PORT_EVENT_FIELDS, -1: none) of refused events, whose other columns are 0; `eventType`,
-        `unitType`, `direction`, `purpose`, `isRetracted`, `versionField` uint8, `eventDateTime` and
-        `version` int64 microseconds UTC, `pieces` and `weightGrams` int64 (-1: absent), `eventID`,
-        `operatorID`, `locationCode` S64, `unit` S35 (normalised), `seals` and `declarations` uint8
-        counts, `looked` uint8. ValueError if the offsets do not fit the buffer.
+        Returns:
+            A dict of columns of shape (n,) each, views of ``out`` if it was given: `reason` uint8
+            (index into REASONS) and `field` int8 (index into PORT_EVENT_FIELDS, -1: none) of
+            refused events, whose other columns are 0; `eventType`, `unitType`, `direction`,
+            `purpose`, `isRetracted`, `versionField` uint8; `eventDateTime` and `version` int64
+            microseconds UTC; `pieces` and `weightGrams` int64 (-1: absent); `eventID`,
+            `operatorID`, `locationCode` S64; `unit` S35 (normalised); `seals` and `declarations`
+            uint8 counts; `looked` uint8. With ``index`` also `row` int32: -1 where the index has
+            no such unit, -2 for a refused event.
+
+        Raises:
+            ValueError: the offsets do not fit the buffer, or ``out`` has no room or other columns.
+            RuntimeError: the scanner is at work in another thread.
+            MemoryError: there was no memory to scan an event.
         """
-        if offsets is None:
-            lengths = numpy.fromiter(map(len, values), numpy.int64, len(values))
-            offsets = numpy.concatenate([numpy.zeros(1, numpy.int64), numpy.cumsum(lengths)])
-            values = b"".join(values)
-        bounds_array = numpy.ascontiguousarray(offsets, numpy.int64)
-        buffer_array = numpy.frombuffer(values, numpy.uint8)
-        if (bounds_array.ndim != 1 or bounds_array.size < 1 or bounds_array[0] < 0
-                or bounds_array[bounds_array.size - 1] > buffer_array.size
-                or (numpy.diff(bounds_array) < 0).any()):
-            raise ValueError("offsets must ascend from 0 or more up to the buffer's length or less")
-        if bounds_array.size > 1 and numpy.diff(bounds_array).max() > VALUE_BYTES_MAX:
-            raise ValueError(f"a value longer than {VALUE_BYTES_MAX} bytes is no record's")
-        cdef Py_ssize_t count = bounds_array.size - 1
-        small = {name: numpy.zeros(count, numpy.uint8) for name in (
-            "reason", "eventType", "unitType", "direction", "purpose", "isRetracted",
-            "versionField", "seals", "declarations", "looked")}
-        wide = {name: numpy.zeros(count, numpy.int64) for name in (
-            "eventDateTime", "version", "pieces", "weightGrams")}
-        names = {name: numpy.zeros(count, f"S{CODE_BYTES}") for name in (
-            "eventID", "operatorID", "locationCode")}
-        units = numpy.zeros(count, f"S{UNIT_BYTES}")
-        fields = numpy.full(count, -1, numpy.int8)
-        columns = {"reason": small.pop("reason"), "field": fields, **small, **wide, **names,
-                   "unit": units}
-        if count == 0:
-            return columns
-        # An empty buffer has no address; all its values are empty too.
-        cdef const uint8_t[::1] buffer = buffer_array if buffer_array.size else b"\0"
-        cdef const int64_t[::1] bounds = bounds_array
-        cdef uint8_t[::1] reason = columns["reason"], event_type = columns["eventType"]
-        cdef uint8_t[::1] unit_type = columns["unitType"], direction = columns["direction"]
-        cdef uint8_t[::1] purpose = columns["purpose"], retracted = columns["isRetracted"]
-        cdef uint8_t[::1] version_field = columns["versionField"], seals = columns["seals"]
-        cdef uint8_t[::1] presented = columns["declarations"], looked = columns["looked"]
-        cdef int64_t[::1] event_time = columns["eventDateTime"], version = columns["version"]
-        cdef int64_t[::1] pieces = columns["pieces"], weight = columns["weightGrams"]
-        cdef uint8_t[::1] event_id = columns["eventID"].view(numpy.uint8)
-        cdef uint8_t[::1] operator_id = columns["operatorID"].view(numpy.uint8)
-        cdef uint8_t[::1] location = columns["locationCode"].view(numpy.uint8)
-        cdef uint8_t[::1] unit = units.view(numpy.uint8)
-        cdef signed char[::1] field = fields
-        cdef scan_verdict verdict
-        cdef port_event event
-        cdef Py_ssize_t i
-        cdef int good = 1, at
-        cdef record_scanner *scanner = self.records
+        cdef event_values source
+        cdef event_columns columns
+        cdef RecordRun run
+        cdef const uint8_t[::1] buffer
+        cdef const int64_t[::1] bounds
+        cdef Py_ssize_t count
+        memset(&source, 0, sizeof(source))
+        memset(&columns, 0, sizeof(columns))
+        if isinstance(values, RecordRun):
+            run = values
+            source.records = run.records
+            count = run.count
+        else:
+            buffer, bounds = buffer_of(values, offsets)
+            count = bounds.shape[0] - 1
+            # An empty buffer has no address; all its values are empty too.
+            source.bytes = &buffer[0] if buffer.shape[0] else <const uint8_t *>b""
+            source.offsets = &bounds[0]
+        result = event_arrays(count, index is not None, out)
+        point_columns(&columns, result)
         self.refuse_if_busy()
         self.busy = True
+        cdef int good = 1
+        cdef Py_ssize_t start = 0, end
+        cdef unit_key keys[EVENT_GROUP]
+        cdef uint8_t lengths[EVENT_GROUP]
+        cdef unit_index *units = &index.index if index is not None else NULL
         with nogil:
-            for i in range(count):
-                good = scan_port_event(scanner, &buffer[0] + bounds[i],
-                                       <int32_t>(bounds[i + 1] - bounds[i]), &event, &verdict)
-                if good < 0:
-                    break
-                if good == 0:
-                    reason[i] = verdict.reason
-                    if verdict.field != NULL:
-                        for at in range(PORT_EVENT_FIELD_COUNT):
-                            if strcmp(verdict.field, port_event_fields[at]) == 0:
-                                field[i] = <signed char>at
-                    continue
-                event_type[i] = event.event_type
-                unit_type[i] = event.unit_type
-                direction[i] = event.direction
-                purpose[i] = event.purpose
-                retracted[i] = event.is_retracted
-                version_field[i] = event.version_field
-                event_time[i] = event.event_time_us
-                version[i] = event.version_us
-                pieces[i] = <int64_t>event.pieces if event.has_pieces else -1
-                weight[i] = event.weight_grams if event.has_weight else -1
-                seals[i] = <uint8_t>event.seals.count
-                looked[i] = event.seals.looked
-                presented[i] = <uint8_t>event.presented_count
-                memcpy(&event_id[i * CODE_BYTES], event.event_id.bytes, event.event_id.length)
-                memcpy(&operator_id[i * CODE_BYTES], event.operator_id.bytes,
-                       event.operator_id.length)
-                memcpy(&location[i * CODE_BYTES], event.location_code.bytes,
-                       event.location_code.length)
-                memcpy(&unit[i * UNIT_BYTES], event.unit.name, event.unit.length)
+            while start < count and good > 0:
+                end = min(start + EVENT_GROUP, count)
+                good = event_columns_scan(self.records, &source, start, end, &columns, units, keys,
+                                          lengths)
+                if good > 0 and units != NULL:
+                    pthread_rwlock_rdlock(&index.lock)
+                    event_columns_find(units, start, end, &columns, keys, lengths)
+                    pthread_rwlock_unlock(&index.lock)
+                start = end
         self.busy = False
         if good < 0:
             raise MemoryError("no memory to scan port events")
-        return columns
+        return result
+
+
+cdef tuple buffer_of(values, offsets):
+    """Values as one buffer and their bounds."""
+    if offsets is None:
+        lengths = numpy.fromiter(map(len, values), numpy.int64, len(values))
+        offsets = numpy.concatenate([numpy.zeros(1, numpy.int64), numpy.cumsum(lengths)])
+        values = b"".join(values)
+    bounds = numpy.ascontiguousarray(offsets, numpy.int64)
+    buffer = numpy.frombuffer(values, numpy.uint8)
+    if (bounds.ndim != 1 or bounds.size < 1 or bounds[0] < 0
+            or bounds[bounds.size - 1] > buffer.size or (numpy.diff(bounds) < 0).any()):
+        raise ValueError("offsets must ascend from 0 or more up to the buffer's length or less")
+    if bounds.size > 1 and numpy.diff(bounds).max() > VALUE_BYTES_MAX:
+        raise ValueError(f"a value longer than {VALUE_BYTES_MAX} bytes is no record's")
+    return buffer, bounds
+
+
+cdef dict event_arrays(Py_ssize_t count, bint with_rows, out):
+    """Columns with `count` rows: new ones, or views of `out`."""
+    wanted = {**EVENT_COLUMNS, "row": "i4"} if with_rows else EVENT_COLUMNS
+    if out is None:
+        return {name: numpy.empty(count, dtype) for name, dtype in wanted.items()}
+    for name, dtype in wanted.items():
+        column = out.get(name)
+        if (column is None or column.dtype != dtype or column.ndim != 1 or len(column) < count
+                or not column.flags.c_contiguous or not column.flags.writeable):
+            raise ValueError(
+                f"scan_port_events: out[{name!r}] must be a writable, contiguous array of"
+                f" {numpy.dtype(dtype)} with {count} rows or more"
+            )
+    return {name: out[name][:count] for name in wanted}
+
+
+cdef int point_columns(event_columns *columns, dict arrays) except -1:
+    """Sets the addresses of the columns, which event_arrays made."""
+    cdef uint8_t **address = &columns.reason
+    cdef const uint8_t[::1] view
+    for name, array in arrays.items():
+        view = array.view(numpy.uint8)
+        address[0] = <uint8_t *>&view[0] if view.shape[0] else NULL
+        address += 1
+    return 0
 
 
 cdef str text_str(text value):

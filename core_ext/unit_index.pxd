@@ -71,3 +71,18 @@ cdef extern from "unit_index_batch.h" nogil:
                               int64_t count, int only_new, int32_t *rows)
     void unit_batch_remove(unit_index *index, simd_code path, const unit_batch *batch,
                            int64_t count, int32_t *rows)
+
+
+cdef extern from "<pthread.h>" nogil:
+    ctypedef struct pthread_rwlock_t:
+        pass
+    int pthread_rwlock_rdlock(pthread_rwlock_t *lock)
+    int pthread_rwlock_unlock(pthread_rwlock_t *lock)
+
+
+cdef class UnitIndex:
+    cdef unit_index index
+    # Whoever reads the index holds it for reading, and gives it back every few thousand units.
+    cdef pthread_rwlock_t lock
+    cdef bint ready
+    cdef _add(self, units, offsets, bint is_lot, out, bint only_new)

@@ -46,8 +46,6 @@ cdef enum:
     PIECE = 16384
 
 cdef extern from "<pthread.h>" nogil:
-    ctypedef struct pthread_rwlock_t:
-        pass
     ctypedef struct pthread_rwlockattr_t:
         pass
     int pthread_rwlockattr_init(pthread_rwlockattr_t *attributes)
@@ -56,9 +54,7 @@ cdef extern from "<pthread.h>" nogil:
     int PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP
     int pthread_rwlock_init(pthread_rwlock_t *lock, const pthread_rwlockattr_t *attributes)
     int pthread_rwlock_destroy(pthread_rwlock_t *lock)
-    int pthread_rwlock_rdlock(pthread_rwlock_t *lock)
     int pthread_rwlock_wrlock(pthread_rwlock_t *lock)
-    int pthread_rwlock_unlock(pthread_rwlock_t *lock)
 
 
 @cython.final
@@ -125,10 +121,6 @@ cdef class UnitIndex:
         MemoryError: no memory for tables of these capacities.
         ValueError: a capacity is negative or above ``UNITS_MAX`` (2**27).
     """
-
-    cdef unit_index index
-    cdef pthread_rwlock_t lock
-    cdef bint ready
 
     def __cinit__(self, int64_t container_capacity=0, int64_t name_capacity=0, seed=None):
         cdef int failed

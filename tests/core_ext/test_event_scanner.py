@@ -34,6 +34,8 @@ from core_ext.event_scanner import (
     TOPICS,
     Scanner,
 )
+from core_ext.record_batch import RecordRun
+from core_ext.unit_index import UnitIndex
 from tests.reference import records as reference
 
 RECORDS = int(os.environ.get("GATEJOIN_DIFFERENTIAL_RECORDS", "100000"))
@@ -985,6 +987,50 @@ def test_batch_says_what_single_records_say():
 def test_batch_offsets_must_fit_the_buffer(offsets):
     with pytest.raises(ValueError, match="offsets"):
         SCANNERS[0].scan_port_events(b"{}", offsets)
+
+
+def test_batch_from_a_run_into_columns_that_are_there_already():
+    values = [generated("port-events", seed)[1] for seed in range(300)] + [b"", None]
+    run = RecordRun.from_records([(None, value, i, 0) for i, value in enumerate(values)])
+    scanner = Scanner()
+    expected = scanner.scan_port_events([value or b"" for value in values])
+    out = scanner.scan_port_events([bytes_of(GOOD_EVENT)] * (len(values) + 5))
+    columns = scanner.scan_port_events(run, out=out)
+    for name, column in columns.items():
+        assert (column == expected[name]).all()
+        assert numpy.shares_memory(column, out[name])
+
+
+def test_batch_looks_units_up():
+    values = [generated("port-events", seed)[1] for seed in range(3000)] + [b"{}"]
+    scanner, index = Scanner(), UnitIndex()
+    columns = scanner.scan_port_events(values)
+    wanted = {}
+    for row, unit in enumerate(columns["unit"].tolist()):
+        if not columns["reason"][row] and row % 3:
+            is_lot = bool(columns["unitType"][row])
+            wanted[unit, is_lot] = index.insert(unit, numpy.array([0, len(unit)]), is_lot=is_lot)
+    rows = {(unit, is_lot): row for row, unit, is_lot in index}
+    assert set(rows) == set(wanted)
+    found = scanner.scan_port_events(values, index=index)["row"]
+    for i, unit in enumerate(columns["unit"].tolist()):
+        expected = rows.get((unit, bool(columns["unitType"][i])), -1)
+        assert found[i] == (-2 if columns["reason"][i] else expected)
+    assert {-2, -1} < set(found.tolist())
+
+
+@pytest.mark.parametrize(
+    "name, column",
+    [
+        ("reason", numpy.zeros(2, numpy.uint8)),
+        ("unit", numpy.zeros(9, "S64")),
+        ("pieces", numpy.zeros(18, numpy.int64)[::2]),
+    ],
+)
+def test_batch_needs_columns_with_room(name, column):
+    out = SCANNERS[0].scan_port_events([b"{}"] * 9)
+    with pytest.raises(ValueError, match=name):
+        SCANNERS[0].scan_port_events([b"{}"] * 9, out={**out, name: column})
 
 
 def test_batch_of_nothing():
