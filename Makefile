@@ -24,8 +24,11 @@ test: setup ## Run all tests, linters and type checks included (ARGS="-k kafka" 
 fuzz: setup ## Fuzz the compiled core, each target for SECONDS (60); ARGS="records" picks one
 	@.venv/bin/python -m tests.fuzz.run $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
-bench: setup ## Run the benchmarks against their named peers
-	@.venv/bin/python -m pytest benchmarks $(ARGS)
+bench: setup ## Measure the kernel against its peers: results and chart in benchmarks/results
+	@mkdir -p .benchmarks
+	@.venv/bin/python -m pytest --quiet --benchmark-json=.benchmarks/kernel.json $(ARGS) \
+		benchmarks/kernel
+	@.venv/bin/python -m benchmarks.kernel.report .benchmarks/kernel.json benchmarks/results
 
 lint: setup ## Check style, formatting and types
 	@.venv/bin/ruff check .

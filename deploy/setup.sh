@@ -81,6 +81,15 @@ tests_packages_missing() {
     command -v promtool >/dev/null || echo prometheus
 }
 
+# Prints the packages of the benchmarks' peers in C++ that are missing.
+peers_missing() {
+    command -v g++ >/dev/null || echo g++
+    printf '#include <boost/unordered/unordered_flat_map.hpp>' | g++ -E -x c++ - >/dev/null 2>&1 ||
+        echo "$(apt-cache --names-only search '^libboost1.81-dev$' 2>/dev/null | cut -d ' ' -f 1)" |
+        sed 's/^$/libboost-dev/'
+    printf '#include <simdjson.h>' | g++ -E -x c++ - >/dev/null 2>&1 || echo libsimdjson-dev
+}
+
 # Installs packages, or says why not by its status; apt-get is heard only when it fails.
 packages_install() {
     local as_root=() log status=0
@@ -125,6 +134,11 @@ if [ ${#missing[@]} -gt 0 ] && [ "${missing[*]}" = "${missing_for_tests[*]}" ]; 
 elif [ ${#missing[@]} -gt 0 ]; then
     fail "please install what is missing: apt-get install ${missing[*]}   (Python has to be 3.11" \
         "or later, Java $java_version_min or later)"
+fi
+
+mapfile -t peers < <(peers_missing)
+if [ ${#peers[@]} -gt 0 ] && ! packages_install "${peers[@]}" 2>/dev/null; then
+    echo "gatejoin: not installed: ${peers[*]}; the benchmarks against them will be skipped" >&2
 fi
 
 if ! venv_suits; then

@@ -1,6 +1,7 @@
 """The kernel's benchmarks at a small size, so that none of them rots; they assert their answers."""
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -9,19 +10,44 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+NEEDED = ("pytest_benchmark", "pandas", "polars", "duckdb", "msgspec", "orjson")
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("pytest_benchmark") is None, reason="needs pytest-benchmark"
-)
-def test_kernel_benchmarks_run():
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--benchmark-disable", "benchmarks/kernel"],
+def run(*command, **environment):
+    """Run Python in the root; fail with what it said."""
+    ran = subprocess.run(
+        [sys.executable, "-m", *map(str, command)],
         cwd=ROOT,
-        env={**os.environ, "GATEJOIN_BENCH_UNITS": "20000"},
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert " passed" in run.stdout
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
+
+
+@pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, NEEDED)), reason=f"needs {', '.join(NEEDED)}"
+)
+def test_kernel_benchmarks_run_and_are_reported(tmp_path):
+    measured, results = tmp_path / "kernel.json", tmp_path / "results"
+    said = run(
+        *("pytest", "-q", "-p", "no:cacheprovider", f"--benchmark-json={measured}"),
+        "benchmarks/kernel",
+        GATEJOIN_BENCH_UNITS="20000",
+    )
+    assert " passed" in said
+    assert "| probe of numbers / dict of str | 70 | 100 |" in run(
+        "benchmarks.kernel.report", measured, results
+    )
+    assert {path.suffix for path in results.iterdir()} == {".json", ".md", ".svg"}
+    (result,) = map(json.loads, (path.read_text() for path in results.glob("kernel-*.json")))
+    from benchmarks.kernel.targets import ROWS
+
+    shown = {row["row"] for row in result["rows"]}
+    compiled = {"numbers_by_flat_map", "build_by_flat_map", "scan_by_on_demand"}
+    assert set(ROWS) - shown <= compiled | {"scan_by_on_demand_known"} | {
+        "two_threads_by_one",
+        "two_gathers_by_one",
+    }
