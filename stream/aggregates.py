@@ -30,7 +30,7 @@ Outgoing = tuple[str, int, list[tuple[bytes, int]]]
 #: Takes all cells that changed out of the engine, encoded.
 Take = Callable[[], Awaitable[list[Outgoing]]]
 #: Hands batches to the producer; the futures are done when the broker has them.
-Submit = Callable[[str, int, list[tuple[bytes, int]]], list["asyncio.Future[None]"]]
+Submit = Callable[[str, int, list[tuple[bytes, int]]], list["asyncio.Future[int]"]]
 
 
 def encode_cells(
@@ -96,7 +96,7 @@ class Aggregates:
             if covered is None:
                 return
             try:
-                acknowledgements: list[asyncio.Future[None]] = []
+                acknowledgements: list[asyncio.Future[int]] = []
                 for topic, number, batches in await self._take():
                     acknowledgements += self._submit(topic, number, batches)
                 self._written_at = time.monotonic()

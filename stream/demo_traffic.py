@@ -82,7 +82,7 @@ class Sender:
         leave the interpreter to others.
         """
         total = 0
-        futures: list[asyncio.Future[None]] = []
+        futures: list[asyncio.Future[int]] = []
         making = asyncio.ensure_future(asyncio.to_thread(self._next_lanes, slices))
         try:
             while (made := await making) is not None:
@@ -112,7 +112,7 @@ class Sender:
 
     async def send_at_once(self, schedule: Schedule) -> None:
         """Sends a schedule without waiting for its moments."""
-        futures: list[asyncio.Future[None]] = []
+        futures: list[asyncio.Future[int]] = []
         for topic, partition, low, high in schedule.lanes():
             await self._emission.wait_room()
             name = self._settings.topic(topic)

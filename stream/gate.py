@@ -417,7 +417,7 @@ class Gate(Service):
         owned: OwnedPartition,
         answered: int,
         outcome: Outcome,
-        acknowledgements: list[asyncio.Future[None]],
+        acknowledgements: list[asyncio.Future[int]],
         aggregated: asyncio.Future[None],
     ) -> None:
         submitted_at = time.monotonic()
@@ -490,7 +490,7 @@ class Gate(Service):
 
     def _submit_cells(
         self, topic: str, number: int, batches: list[tuple[bytes, int]]
-    ) -> list[asyncio.Future[None]]:
+    ) -> list[asyncio.Future[int]]:
         return self._submit_batches(topic, number, batches, ())
 
     def _is_speaker(self) -> bool:
@@ -528,13 +528,13 @@ class Gate(Service):
     def _encode(self, output: OutputRun, number: int) -> list[tuple[bytes, int]]:
         return encode_output(output, number, compression=self.settings.compression)
 
-    def _submit(self, outcome: Outcome) -> list[asyncio.Future[None]]:
+    def _submit(self, outcome: Outcome) -> list[asyncio.Future[int]]:
         """Queues what an outcome has to say; decisions go last.
 
         Decisions are also the record of how far a partition has come (``stream.recovery``), so
         none may be there before the alerts and rejects of the same run are.
         """
-        others: list[asyncio.Future[None]] = []
+        others: list[asyncio.Future[int]] = []
         for topic, number, batches in outcome.outgoing:
             if topic != topics.DECISIONS:
                 others += self._submit_batches(topic, number, batches, ())
@@ -549,8 +549,8 @@ class Gate(Service):
         topic: str,
         number: int,
         batches: list[tuple[bytes, int]],
-        after: list[asyncio.Future[None]] | tuple[()],
-    ) -> list[asyncio.Future[None]]:
+        after: list[asyncio.Future[int]] | tuple[()],
+    ) -> list[asyncio.Future[int]]:
         self.metrics.emitted_bytes.labels(topic).inc(sum(len(batch) for batch, _ in batches))
         acknowledgements = self.emission.submit(self.settings.topic(topic), number, batches, after)
         for acknowledgement in acknowledgements:

@@ -272,9 +272,9 @@ def test_what_changes_within_a_second_is_published_once() -> None:
             taken_at.append(time.monotonic())
             return [("volumes", 0, [(b"", 1)])]
 
-        waiting: list[asyncio.Future[None]] = []
+        waiting: list[asyncio.Future[int]] = []
 
-        def submit(*_: object) -> list[asyncio.Future[None]]:
+        def submit(*_: object) -> list[asyncio.Future[int]]:
             waiting.append(asyncio.get_running_loop().create_future())
             return waiting[-1:]
 

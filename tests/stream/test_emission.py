@@ -64,7 +64,7 @@ def test_a_batch_waits_for_what_must_come_first(kafka: str, topic_prefix: str) -
     async def scenario() -> None:
         await make_topic(kafka, topic)
         async with emission(kafka) as sender:
-            first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            first: asyncio.Future[int] = asyncio.get_running_loop().create_future()
             held = sender.submit(topic, 0, batches(0, 10), [first])
             behind = sender.submit(topic, 0, batches(10, 20))
             done, _ = await asyncio.wait([*held, *behind], timeout=0.5)
