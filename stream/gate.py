@@ -455,7 +455,7 @@ class Gate(Service):
         await rejects.speak()
 
     def _time_customs_answer(
-        self, outcome: Outcome, acknowledgements: list[asyncio.Future[None]]
+        self, outcome: Outcome, acknowledgements: list[asyncio.Future[int]]
     ) -> None:
         decisions = outcome.effects.decisions
         if not len(decisions):
