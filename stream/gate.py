@@ -461,7 +461,7 @@ class Gate(Service):
         if not len(decisions):
             return
 
-        def observe(done: asyncio.Future[list[None]]) -> None:
+        def observe(done: asyncio.Future[list[int]]) -> None:
             if not done.cancelled() and done.exception() is None:
                 self.metrics.customs_answers.observe_run(decisions, now_us() // 1000)
 
