@@ -32,6 +32,8 @@ COMMANDS: dict[str, _Command] = {
     "report": _Command("stream.report", "print the national table, as of any date"),
     "config": _Command("stream.config", "show the settings in force and where they come from"),
     "metrics": _Command("stream.metrics_command", "print what a worker tells Prometheus"),
+    "topics": _Command("stream.topics_command", "show or make what the broker lacks of the topics"),
+    "access": _Command("stream.access_command", "show or grant who may do what with the topics"),
     "demo": _Command("stream.demo", "run a national year on this machine"),
     "broker": _Command("stream.broker_command", "run a local Apache Kafka until Ctrl-C"),
     "year": _Command("stream.national_year.command", "write a national year as a log"),

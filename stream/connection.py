@@ -10,12 +10,14 @@ Passwords and keys are read from files here, each time a client is made, and now
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka.conn import create_conn
 from aiokafka.errors import KafkaError, SaslAuthenticationFailed, UnsupportedSaslMechanismError
+from aiokafka.protocol.metadata import MetadataRequest
 
 from stream.settings import Settings, SettingsError, variable_of
 
@@ -25,6 +27,9 @@ SASL_MECHANISM = "SCRAM-SHA-512"
 PASSWORD_BYTES_MAX = 4096
 # Seconds until a broker that was reached must have said who it is.
 FIRST_CONNECTION_S_MAX = 10.0
+# A connection that is closed at once is tried so often before that counts as a refusal.
+FIRST_CONNECTION_ATTEMPTS = 4
+RETRY_S = 0.5
 
 
 class BrokerRefusesError(RuntimeError):
@@ -123,45 +128,78 @@ async def check_connection(settings: Settings) -> None:
         SettingsError: a file that the settings name can't be used.
         BrokerRefusesError: no broker took us, and one of them refuses for good.
     """
-    options = client_options(settings)
-    refusal: BrokerRefusesError | None = None
-    for address in options.pop("bootstrap_servers"):
-        host, _, port = address.rpartition(":")
-        try:
-            connection = await create_conn(
-                host.strip("[]"),
-                int(port),
-                client_id="gatejoin-check",
-                request_timeout_ms=int(FIRST_CONNECTION_S_MAX * 1000),
-                **options,
-            )
-        except (TimeoutError, OSError, KafkaError) as error:
-            if why := _refusal(settings, error):
-                refusal = BrokerRefusesError(f"the broker at {address} {why}")
-        else:
-            connection.close()
+    for attempts_left in reversed(range(FIRST_CONNECTION_ATTEMPTS)):
+        options = client_options(settings)
+        refusals: list[Refusal] = []
+        for address in options.pop("bootstrap_servers"):
+            try:
+                await _connect(address, options)
+            except (OSError, KafkaError, TimeoutError) as error:
+                if refusal := _refusal(settings, address, error):
+                    refusals.append(refusal)
+            else:
+                return
+        if not refusals:
             return
-    if refusal is not None:
-        raise refusal
+        final = [refusal for refusal in refusals if not refusal.may_pass]
+        if final or not attempts_left:
+            raise BrokerRefusesError((final or refusals)[0].message)
+        await asyncio.sleep(RETRY_S)
 
 
-def _refusal(settings: Settings, error: Exception) -> str:
-    """What of a failed connection would fail again, in words; empty if waiting may help."""
+async def _connect(address: str, options: dict[str, Any]) -> None:
+    """Connects, says who we are and asks one question, which a broker that wants to know who we
+    are answers to nobody else."""
+    host, _, port = address.rpartition(":")
+    connection = await create_conn(
+        host.strip("[]"),
+        int(port),
+        client_id="gatejoin-check",
+        request_timeout_ms=int(FIRST_CONNECTION_S_MAX * 1000),
+        **options,
+    )
+    try:
+        await connection.send(MetadataRequest([]))
+    finally:
+        connection.close()
+
+
+class Refusal(NamedTuple):
+    """Why a broker that answers does not take us."""
+
+    message: str
+    may_pass: bool
+
+
+def _refusal(settings: Settings, address: str, error: BaseException) -> Refusal | None:
+    """What of a failed connection is a refusal; None if the broker is only away."""
+    if isinstance(error.__cause__, ssl.SSLError | asyncio.IncompleteReadError):
+        error = error.__cause__
+    may_pass = False
     if isinstance(error, SaslAuthenticationFailed):
-        return (
+        why = (
             f"refuses the user {settings.sasl_username}: name or password is wrong "
             "(GATEJOIN_SASL_USERNAME, GATEJOIN_SASL_PASSWORD_FILE)"
         )
-    if isinstance(error, UnsupportedSaslMechanismError):
-        return f"does not take {SASL_MECHANISM}: give it a listener that does"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return (
+    elif isinstance(error, UnsupportedSaslMechanismError):
+        why = f"does not take {SASL_MECHANISM}: name a listener that does (GATEJOIN_BROKER)"
+    elif isinstance(error, ssl.SSLCertVerificationError):
+        why = (
             f"is not vouched for ({error.verify_message}): GATEJOIN_TLS_CA_FILE must name the "
             "authority of its certificate, which must name the host"
         )
-    if isinstance(error, ssl.SSLError):
-        return (
-            f"breaks off TLS ({error.reason or error}): it may want a certificate "
-            "(GATEJOIN_TLS_CERTIFICATE_FILE), or speak no TLS (GATEJOIN_SECURITY_PROTOCOL)"
+    elif isinstance(error, ssl.SSLError):
+        why = (
+            f"breaks off TLS ({error.reason or error}): GATEJOIN_TLS_CERTIFICATE_FILE must name a "
+            "certificate that it takes"
         )
-    return ""
+    elif isinstance(error, ConnectionResetError | asyncio.IncompleteReadError):
+        # Of a broker that stops or a proxy without one it may pass.
+        may_pass = True
+        why = (
+            "closes the connection before it says who it is: its listener may not be one for "
+            f"GATEJOIN_SECURITY_PROTOCOL={settings.security_protocol}"
+        )
+    else:
+        return None
+    return Refusal(f"the broker at {address} {why}", may_pass)

@@ -24,9 +24,9 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -100,6 +100,7 @@ class Node:
     port: int
     controller_port: int
     process: subprocess.Popen[bytes] | None = None
+    listener_ports: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def address(self) -> str:
@@ -127,6 +128,9 @@ class LocalKafka:
             ``stop``. A directory that is given stays, and a later start goes on with what is there.
         port: of the first broker, the others follow it; 0: any free ports.
         properties: server properties, on top of (and stronger than) the ones of this module.
+        listeners: further listeners of each node, name to security protocol (``{"SCRAM":
+            "SASL_SSL"}``), on free ports; what they need is said in ``properties``.
+        format_options: further arguments of Kafka's storage tool, such as ``--add-scram=...``.
 
     Raises:
         LocalKafkaError: from ``start`` and from anything that waits for a node.
@@ -140,6 +144,8 @@ class LocalKafka:
         data_dir: Path | str | None = None,
         port: int = 0,
         properties: Mapping[str, str] | None = None,
+        listeners: Mapping[str, str] | None = None,
+        format_options: Sequence[str] = (),
     ) -> None:
         if nodes not in (1, 3):
             raise LocalKafkaError(f"a local Kafka has 1 or 3 nodes, not {nodes}")
@@ -150,7 +156,7 @@ class LocalKafka:
         if not 0 <= port <= 65_535 - nodes:
             raise LocalKafkaError(f"port must be 0 to {65_535 - nodes}, not {port}")
         for key, value in (properties or {}).items():
-            if not re.fullmatch(r"[a-z0-9.]+", key) or not re.fullmatch(r"[^\r\n\\]*", value):
+            if not re.fullmatch(r"[a-z0-9.-]+", key) or not re.fullmatch(r"[^\r\n\\]*", value):
                 raise LocalKafkaError(f"server property {key!r}={value!r} is not one line of text")
         if data_dir is not None and "," in str(Path(data_dir).resolve()):
             raise LocalKafkaError(
@@ -162,6 +168,8 @@ class LocalKafka:
         self.data_dir = Path(data_dir).resolve() if data_dir is not None else None
         self.port = port
         self.properties = dict(properties or {})
+        self.listeners = dict(listeners or {})
+        self.format_options = list(format_options)
         self.directory: Path | None = None
         self.nodes: dict[int, Node] = {}
         self._keeper: subprocess.Popen[bytes] | None = None
@@ -184,6 +192,10 @@ class LocalKafka:
     def bootstrap_servers(self) -> str:
         """``host:port`` of every node, separated by commas."""
         return ",".join(node.address for node in self.nodes.values())
+
+    def listener(self, name: str) -> str:
+        """``host:port`` of that listener of every node, separated by commas."""
+        return ",".join(f"{LOOPBACK}:{node.listener_ports[name]}" for node in self.nodes.values())
 
     @property
     def pids(self) -> dict[int, int]:
@@ -307,13 +319,17 @@ class LocalKafka:
         broker_ports = [self.port + number - 1 for number in numbers] if self.port else []
         for port in broker_ports:
             check_port_free(port)
-        free_ports = ports_choose(2 * self.node_count)
+        free_ports = ports_choose((2 + len(self.listeners)) * self.node_count)
         for number in numbers:
             self.nodes[number] = Node(
                 number,
                 self.directory / f"node-{number}",
                 broker_ports[number - 1] if broker_ports else free_ports[number - 1],
                 free_ports[self.node_count + number - 1],
+                listener_ports={
+                    name: free_ports[(2 + index) * self.node_count + number - 1]
+                    for index, name in enumerate(self.listeners)
+                },
             )
         self._format()
         for node in self.nodes.values():
@@ -354,6 +370,7 @@ class LocalKafka:
                         "format",
                         f"--cluster-id={cluster_id}",
                         f"--config={node.directory / 'server.properties'}",
+                        *self.format_options,
                     ],
                 ),
             )
@@ -379,7 +396,11 @@ class LocalKafka:
         voters = ",".join(
             f"{voter.number}@{LOOPBACK}:{voter.controller_port}" for voter in self.nodes.values()
         )
-        listeners = f"PLAINTEXT://{LOOPBACK}:{node.port}"
+        listeners = ",".join(
+            f"{name}://{LOOPBACK}:{port}"
+            for name, port in {"PLAINTEXT": node.port, **node.listener_ports}.items()
+        )
+        protocols = {"PLAINTEXT": "PLAINTEXT", "CONTROLLER": "PLAINTEXT", **self.listeners}
         copies = str(self.node_count)
         # With three nodes an acknowledged record survives the loss of any one.
         copies_min = "2" if self.node_count == 3 else "1"
@@ -390,7 +411,9 @@ class LocalKafka:
             "controller.listener.names": "CONTROLLER",
             "listeners": f"{listeners},CONTROLLER://{LOOPBACK}:{node.controller_port}",
             "advertised.listeners": listeners,
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listener.security.protocol.map": ",".join(
+                f"{name}:{protocol}" for name, protocol in protocols.items()
+            ),
             "log.dirs": str(node.directory / "data"),
             "default.replication.factor": copies,
             "min.insync.replicas": copies_min,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -146,18 +146,25 @@ async def _ensure(admin: AIOKafkaAdminClient, settings: Settings) -> dict[str, i
                     f"the broker refuses to make topic {name}: {message[0] if message else error}"
                 )
         log.info("made topics %s", ", ".join(topic.name for topic in missing))
+    counts = await settled(admin, wanted)
+    return {topic.name: counts[name] for name, topic in wanted.items()}
+
+
+async def settled(admin: AIOKafkaAdminClient, names: Collection[str]) -> dict[str, int]:
+    """Partitions of each of these topics (full names), once all have leaders; new ones take a
+    moment. Raises TopicsError if that lasts."""
     deadline = asyncio.get_running_loop().time() + SETTLE_S_MAX
     while True:
-        described = await admin.describe_topics(list(wanted))
+        described = await admin.describe_topics(list(names))
         counts = {
-            wanted[topic["topic"]].name: len(topic["partitions"])
+            topic["topic"]: len(topic["partitions"])
             for topic in described
             if not topic["error_code"] and all(p["leader"] >= 0 for p in topic["partitions"])
         }
-        if len(counts) == len(wanted):
+        if len(counts) == len(names):
             return counts
         if asyncio.get_running_loop().time() > deadline:
-            absent = sorted(topic.name for topic in wanted.values() if topic.name not in counts)
+            absent = sorted(name for name in names if name not in counts)
             raise TopicsError(
                 f"after {SETTLE_S_MAX:.0f} s topics {', '.join(absent)} still have partitions "
                 "without a leader; look at the brokers"

@@ -8,6 +8,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from stream.cli import main
 from stream.settings import Settings
 from stream.topics import TopicsError, declarations, ensure_topics
 from tests.stream.kafka_tools import make_topic
@@ -57,3 +58,73 @@ def test_copartitioned_topics_that_differ_are_refused(kafka: str, topic_prefix: 
             await ensure_topics(settings)
 
     asyncio.run(scenario())
+
+
+def test_topics_are_planned_and_applied(
+    kafka: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def topics(action: str, **settings: object) -> tuple[int, list[str], str]:
+        for name, value in settings.items():
+            monkeypatch.setenv(f"GATEJOIN_{name.upper()}", str(value))
+        status = main(["topics", action])
+        said = capsys.readouterr()
+        return status, said.out.splitlines(), said.err
+
+    settings = {"broker": kafka, "topic_prefix": topic_prefix, "partitions": 2,
+                "customs_partitions": 1, "decisions_retention_days": 1826}  # fmt: skip
+    count = len(declarations(Settings()))
+    status, planned, _ = topics("plan", **settings)
+    assert status == 0 and len(planned) == count
+    assert planned[0].startswith(
+        f"create  {topic_prefix}operators: 1 partitions, 1 copies, cleanup"
+    )
+    assert topics("apply")[:2] == (0, planned)
+    assert topics("plan")[:2] == (0, ["all topics are as declared"])
+    # What was set by somebody else stays when the configuration is extended.
+    full = f"{topic_prefix}decisions"
+    asyncio.run(alter(kafka, full, {**asyncio.run(own(kafka, full)), "segment.ms": "3600000"}))
+    longer = [f"alter   {full}: retention.ms 157766400000 -> -1"]
+    assert topics("apply", decisions_retention_days=-1)[:2] == (0, longer)
+    assert asyncio.run(own(kafka, full)) == {
+        "cleanup.policy": "delete",
+        "message.timestamp.type": "LogAppendTime",
+        "retention.ms": "-1",
+        "segment.ms": "3600000",
+    }
+    # Less retention would delete, other partitions would move units: nothing at all is done.
+    status, planned, complaint = topics("apply", decisions_retention_days=7, partitions=3)
+    assert status == 1 and complaint.count("\n") == 1 and "nothing was done" in complaint
+    refused = [line for line in planned if line.startswith("refuse ")]
+    assert any(
+        f"{full} keeps records for -1 ms, declared are 604800000" in line for line in refused
+    )
+    assert any("GATEJOIN_PARTITIONS=2, or move to a new" in line for line in refused)
+    assert asyncio.run(own(kafka, full))["retention.ms"] == "-1"
+
+
+async def own(broker: str, topic: str) -> dict[str, str]:
+    """What of a topic's configuration was set on the topic itself."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker)
+    await admin.start()
+    try:
+        (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+        return {entry[0]: entry[1] for entry in answer.resources[0][4] if entry[3] == 1}
+    finally:
+        await admin.close()
+
+
+async def alter(broker: str, topic: str, config: dict[str, str]) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker)
+    await admin.start()
+    try:
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, config)])
+    finally:
+        await admin.close()
+
+
+def test_a_broker_without_access_control_says_so(
+    kafka: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("GATEJOIN_BROKER", kafka)
+    assert main(["access", "plan"]) == 1
+    assert "the broker refuses: No Authorizer is configured" in capsys.readouterr().err

@@ -1,0 +1,23 @@
+"""The files of deploy/ that are written from the code are up to date."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+
+
+def generated() -> dict[str, str]:
+    specification = importlib.util.spec_from_file_location("generate", DEPLOY / "generate.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module.contents()
+
+
+@pytest.mark.parametrize("name", generated())
+def test_a_generated_file_is_up_to_date(name: str) -> None:
+    """Mend it with: .venv/bin/python deploy/generate.py"""
+    assert (DEPLOY / name).read_text() == generated()[name]
