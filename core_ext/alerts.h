@@ -64,6 +64,7 @@ static int raise_once(engine *engine_, uint32_t unit_row, enum alert_type type, 
     *raised = wanted;
     memcpy(raised->event_id, event_id_bytes(event_), wanted.event_id_length);
     engine_->units.rows[unit_row].raised = handle;
+    unit_changed(engine_, unit_row);
     unit_name name;
     unit_table_name(&engine_->units, unit_row, &name);
     uint32_t sibling =
@@ -84,12 +85,16 @@ typedef struct {
     int64_t raised_us;
 } alert_head;
 
-/* Writes an alert; `detail` is a JSON object, for people. */
+/* Writes an alert, unless a former owner of the partition has; `detail` is a JSON object, for
+ * people. */
 static void alert_write(engine *engine_, const uint8_t *id, uint64_t id_length,
                         const alert_head *head, const uint8_t *detail, uint64_t detail_length,
                         int64_t timestamp_ms)
 {
     record_output *output = &engine_->alerts;
+    uint32_t partition = unit_partition(engine_, head->name);
+    if (published_alert_claim(&engine_->partitions[partition].published, id, id_length))
+        return;
     uint8_t *place = output_room(output, 1024 + JSON_TEXT_BYTES(id_length) + 6 * 64 * 3 +
                                              6 * UNIT_NAME_MAX + detail_length);
     JSON_LITERAL(place, "{\"alertID\":");
@@ -111,10 +116,32 @@ static void alert_write(engine *engine_, const uint8_t *id, uint64_t id_length,
     *place++ = '}';
     engine_->counters.alerts[head->type]++;
     output_close(output, place, head->name->name, head->name->length,
-                 (int32_t)unit_partition(engine_, head->name), timestamp_ms);
+                 (int32_t)partition, timestamp_ms);
 }
 
 /* ---- on an event ----------------------------------------------------------------------------- */
+
+/* `TYPE/unit/operatorID/eventID`. */
+static uint8_t *alert_id_of_event(uint8_t *place, const engine *engine_, enum alert_type type,
+                                  const unit_name *name, const event *event_)
+{
+    place = json_bytes(place, alert_names[type], strlen(alert_names[type]));
+    *place++ = '/';
+    return id_of_event(place, engine_, name, event_);
+}
+
+/* An event is applied that a former owner may have applied before: what it raised then is raised,
+ * even if customs has spoken since and it would not be raised now. */
+static void alerts_claim(engine *engine_, published_tail *tail, const unit_name *name,
+                         event *event_)
+{
+    for (int type = 0; type <= ALERT_EXIT_RETRACTED && tail->alert_ids.size; type++) {
+        uint8_t id[ID_BYTES];
+        uint8_t *end = alert_id_of_event(id, engine_, (enum alert_type)type, name, event_);
+        if (published_alert_claim(tail, id, (uint64_t)(end - id)))
+            event_->alerts |= (uint8_t)(1u << type);
+    }
+}
 
 /* An alert about an event: `TYPE/unit/operatorID/eventID`, raised once. The container and the lot
  * of one name share their alertIDs, so the event of that ID of the other class is asked as well. */
@@ -136,9 +163,7 @@ static void alert_on_event(engine *engine_, enum alert_type type, const unit_nam
             return;
     }
     uint8_t id[ID_BYTES];
-    uint8_t *end = json_bytes(id, alert_names[type], strlen(alert_names[type]));
-    *end++ = '/';
-    end = id_of_event(end, engine_, name, event_);
+    uint8_t *end = alert_id_of_event(id, engine_, type, name, event_);
     alert_head head = {type,
                        name,
                        described->operator_row,

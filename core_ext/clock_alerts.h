@@ -89,29 +89,46 @@ static void due_visits(engine *engine_, uint32_t unit_row, int64_t clock_us)
     }
 }
 
-/* TRANSIT_OVERDUE: goods have left for a destination and have not come in there in time. Sets a
- * timer for what is still to come. */
-static void due_transits(engine *engine_, partition_state *partition, uint32_t unit_row,
-                         int64_t clock_us)
+/* A declaration whose transits may be overdue some day. */
+static inline int is_timed_transit(const declaration *declaration_)
+{
+    return declaration_->direction == DIRECTION_TRANSIT &&
+           declaration_->status != STATUS_CANCELLED && declaration_->destination &&
+           declaration_->arrive_by_us != NO_TIME;
+}
+
+/* Sets a timer for the next transit of a unit that may become overdue; when it fires, for the one
+ * after it. */
+static void transit_watch(engine *engine_, partition_state *partition, uint32_t unit_row)
 {
     unit *unit_ = &engine_->units.rows[unit_row];
+    int64_t next_us = INT64_MAX;
+    for (uint32_t handle = unit_->lines; handle;) {
+        const line *line_ = line_at(&engine_->arena_, handle);
+        handle = line_->next_of_unit;
+        const declaration *declaration_ = &engine_->customs.declarations[line_->declaration];
+        if (is_timed_transit(declaration_) && declaration_->arrive_by_us > partition->clock_us &&
+            declaration_->arrive_by_us < next_us)
+            next_us = declaration_->arrive_by_us;
+    }
+    if (next_us != INT64_MAX && next_us != unit_->timer_us) {
+        unit_->timer_us = next_us;
+        timer_add(partition, next_us, unit_row);
+    }
+}
+
+/* TRANSIT_OVERDUE: goods have left for a destination and have not come in there in time. */
+static void due_transits(engine *engine_, uint32_t unit_row, int64_t clock_us)
+{
+    const unit *unit_ = unit_at(engine_, unit_row);
     const arena *arena_ = &engine_->arena_;
     event_view view = unit_events_view(arena_, unit_, NULL);
     for (uint32_t handle = unit_->lines; handle;) {
         const line *line_ = line_at(arena_, handle);
         handle = line_->next_of_unit;
         const declaration *declaration_ = &engine_->customs.declarations[line_->declaration];
-        if (declaration_->direction != DIRECTION_TRANSIT ||
-            declaration_->status == STATUS_CANCELLED || !declaration_->destination ||
-            declaration_->arrive_by_us == NO_TIME)
+        if (!is_timed_transit(declaration_) || declaration_->arrive_by_us > clock_us)
             continue;
-        if (declaration_->arrive_by_us > clock_us) {
-            if (unit_->timer_us != declaration_->arrive_by_us) {
-                unit_->timer_us = declaration_->arrive_by_us;
-                timer_add(partition, declaration_->arrive_by_us, unit_row);
-            }
-            continue;
-        }
         /* The latest leaving of any of its lines of this unit elsewhere than the destination. */
         const event *left = NULL;
         for (uint32_t other = unit_->lines; other;) {
@@ -150,8 +167,10 @@ static void due_of_unit(engine *engine_, partition_state *partition, uint32_t un
     if (!unit_at(engine_, unit_row)->event_count)
         return;
     due_visits(engine_, unit_row, partition->clock_us);
-    if (unit_at(engine_, unit_row)->in_transit)
-        due_transits(engine_, partition, unit_row, partition->clock_us);
+    if (unit_at(engine_, unit_row)->in_transit) {
+        due_transits(engine_, unit_row, partition->clock_us);
+        transit_watch(engine_, partition, unit_row);
+    }
 }
 
 /* An IMPORT GET_IN came: the unit is to be looked at when its visit would overstay. */
@@ -274,6 +293,20 @@ static void due_raise(engine *engine_, int64_t timestamp_ms)
     engine_->due_count = 0;
 }
 
+/* Sets the clock of a partition whose units came back: timers that it has passed say nothing new,
+ * since whoever takes the partition over looks at every unit. */
+static void clock_set(partition_state *partition, int64_t clock_us)
+{
+    if (clock_us <= partition->clock_us)
+        return;
+    partition->clock_us = clock_us;
+    uint64_t count = partition->timer_count;
+    partition->timer_count = 0;
+    for (uint64_t i = 0; i < count; i++)
+        if (partition->timers[i].due_us > clock_us)
+            timer_add(partition, partition->timers[i].due_us, partition->timers[i].unit_row);
+}
+
 /* Moves a partition's clock forward and raises what that makes due. */
 static void clock_advance(engine *engine_, partition_state *partition, int64_t clock_us,
                           int64_t timestamp_ms)
@@ -281,11 +314,13 @@ static void clock_advance(engine *engine_, partition_state *partition, int64_t c
     if (clock_us <= partition->clock_us)
         return;
     partition->clock_us = clock_us;
-    if (engine_->silent)
+    if (engine_->mute == MUTE_ALL)
         return; /* the timers wait until the state is back */
     while (partition->timer_count && partition->timers[0].due_us <= clock_us) {
         uint32_t unit_row = timer_take(partition);
-        due_of_unit(engine_, partition, unit_row);
+        /* The row may have gone to a unit of another partition since. */
+        if (&engine_->partitions[unit_at(engine_, unit_row)->partition] == partition)
+            due_of_unit(engine_, partition, unit_row);
     }
     if (engine_->due_count)
         due_raise(engine_, timestamp_ms);

@@ -105,19 +105,27 @@ static inline const interned_text *operator_name(const customs_tables *tables, u
 
 /* ---- operators ------------------------------------------------------------------------------- */
 
-/* Takes a version of an operator; 1 if it took effect, 0 if it was a duplicate. An operator's row
- * stays for ever, since events and volumes refer to it; operators are hundreds. */
-static int customs_put_operator(customs_tables *tables, const operator_record *record)
+/* The row of an operator, registered or not. It stays for ever, since events and volumes refer to
+ * it; operators are hundreds. */
+static uint32_t operator_row_for(customs_tables *tables, text operator_id)
 {
     int was_new;
-    uint32_t row = text_table_put(&tables->operator_names, record->operator_id.bytes,
-                                  record->operator_id.length, &was_new);
-    tables->operators =
-        (operator_row *)memory_grow(tables->operators, &tables->operator_capacity,
-                                    (uint64_t)row + 1, sizeof *tables->operators, "operators");
+    uint32_t row = text_table_put(&tables->operator_names, operator_id.bytes, operator_id.length,
+                                  &was_new);
+    if (was_new) {
+        tables->operators =
+            (operator_row *)memory_grow(tables->operators, &tables->operator_capacity,
+                                        (uint64_t)row + 1, sizeof *tables->operators, "operators");
+        tables->operators[row].version = NO_VERSION;
+    }
+    return row;
+}
+
+/* Takes a version of an operator; 1 if it took effect, 0 if it was a duplicate. */
+static int customs_put_operator(customs_tables *tables, const operator_record *record)
+{
+    uint32_t row = operator_row_for(tables, record->operator_id);
     operator_row *operator_ = &tables->operators[row];
-    if (was_new)
-        operator_->version = NO_VERSION;
     if (record->version <= operator_->version)
         return 0;
     operator_->version = record->version;
@@ -174,7 +182,7 @@ static void declaration_release_if_unknown(customs_tables *tables, uint32_t row)
 
 /* Takes all lines of a declaration off their units; the units are left in `touched`. */
 static void declaration_drop_lines(customs_tables *tables, unit_table *units, arena *arena_,
-                                   declaration *declaration_, touched_units *touched)
+                                   declaration *declaration_, unit_rows *touched)
 {
     uint32_t handle = declaration_->lines;
     while (handle) {
@@ -241,7 +249,7 @@ static void line_unite_seals(customs_tables *tables, arena *arena_, line *line_,
 
 /* Takes a version of a declaration; 1 if it took effect, 0 if it was a duplicate. */
 static int customs_put_declaration(customs_tables *tables, unit_table *units, arena *arena_,
-                                   const declaration_record *record, touched_units *touched)
+                                   const declaration_record *record, unit_rows *touched)
 {
     uint32_t row = declaration_row_for(tables, record->number);
     declaration *declaration_ = &tables->declarations[row];
@@ -303,7 +311,7 @@ static int customs_put_declaration(customs_tables *tables, unit_table *units, ar
 }
 
 static int customs_remove_declaration(customs_tables *tables, unit_table *units, arena *arena_,
-                                      uint64_t number, touched_units *touched)
+                                      uint64_t number, unit_rows *touched)
 {
     uint32_t row = number_table_find(&tables->declaration_rows, number);
     if (row == NO_ROW || tables->declarations[row].version == NO_VERSION)
@@ -318,7 +326,7 @@ static int customs_remove_declaration(customs_tables *tables, unit_table *units,
 
 /* Leaves in `touched` the units that a hold is about. */
 static void hold_touch(const customs_tables *tables, unit_table *units, const arena *arena_,
-                       const hold *hold_, touched_units *touched)
+                       const hold *hold_, unit_rows *touched)
 {
     if (hold_->scope == SCOPE_UNIT) {
         for (int class_ = 0; class_ < CLASS_COUNT; class_++)
@@ -350,7 +358,7 @@ static void hold_unlink(customs_tables *tables, unit_table *units, uint32_t row)
 
 /* Takes a version of a hold; 1 if it took effect, 0 if it was a duplicate. */
 static int customs_put_hold(customs_tables *tables, unit_table *units, arena *arena_,
-                            const hold_record *record, touched_units *touched)
+                            const hold_record *record, unit_rows *touched)
 {
     int was_new;
     uint32_t row = text_table_put(&tables->hold_names, record->hold_id.bytes,
@@ -390,7 +398,7 @@ static int customs_put_hold(customs_tables *tables, unit_table *units, arena *ar
 }
 
 static int customs_remove_hold(customs_tables *tables, unit_table *units, arena *arena_,
-                               const uint8_t *key, uint32_t length, touched_units *touched)
+                               const uint8_t *key, uint32_t length, unit_rows *touched)
 {
     uint32_t row = text_table_find(&tables->hold_names, key, length);
     if (row == NO_ROW)

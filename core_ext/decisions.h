@@ -25,6 +25,14 @@ typedef struct recall {
     uint32_t reasons;
 } recall;
 
+static void recall_add(engine *engine_, recall recall_)
+{
+    engine_->recalls =
+        (recall *)memory_grow(engine_->recalls, &engine_->recall_capacity,
+                              engine_->recall_count + 1, sizeof *engine_->recalls, "recalls");
+    engine_->recalls[engine_->recall_count++] = recall_;
+}
+
 static void candidate_add(engine *engine_, uint32_t unit_row, uint32_t event_handle)
 {
     engine_->candidates = (weighing_candidate *)memory_grow(
@@ -259,18 +267,15 @@ static void decide(engine *engine_, weighing_candidate candidate, const cause *c
         sequence = check->sequence;
         reasons_before = check->reasons;
     }
-    if (sequence && !reasons_before && reasons) {
-        engine_->recalls =
-            (recall *)memory_grow(engine_->recalls, &engine_->recall_capacity,
-                                  engine_->recall_count + 1, sizeof *engine_->recalls, "recalls");
-        engine_->recalls[engine_->recall_count++] =
-            (recall){candidate.unit_row, candidate.event_handle, sequence + 1, reasons};
-    }
+    if (sequence && !reasons_before && reasons)
+        recall_add(engine_,
+                   (recall){candidate.unit_row, candidate.event_handle, sequence + 1, reasons});
     sequence++;
     check_state *check = check_store(&engine_->arena_, event_, sequence, reasons, flags,
                                      weighing_->declaration_count);
     for (uint64_t i = 0; i < weighing_->declaration_count; i++)
         check->declarations[i] = weighing_->declarations[i]->number;
+    unit_changed(engine_, candidate.unit_row);
     engine_->counters.decisions[reasons != 0]++;
     for (uint32_t rows = reasons | flags; rows; rows &= rows - 1)
         engine_->counters.standing[__builtin_ctz(rows)]++;

@@ -15,6 +15,7 @@
 #include "decisions.h"
 #include "engine_state.h"
 #include "look_ahead.h"
+#include "unit_log.h"
 
 #define FUTURE_US MICROSECONDS_PER_DAY /* section 3, reject FUTURE */
 #define REJECTED_VALUE_BYTES_MAX 65536 /* section 3, reject: the first 64 KiB */
@@ -50,6 +51,8 @@ static void engine_free(engine *engine_)
         volumes_free(&engine_->partitions[i].volumes);
         stock_ledger_free(&engine_->partitions[i].stock);
         activity_free(&engine_->partitions[i].activity);
+        free(engine_->partitions[i].changed_units.rows);
+        published_tail_free(&engine_->partitions[i].published);
     }
     free(engine_->partitions);
     free(engine_->periods);
@@ -61,9 +64,14 @@ static void engine_free(engine *engine_)
     record_output_free(&engine_->volume_cells);
     record_output_free(&engine_->stock_cells);
     record_output_free(&engine_->activity_cells);
+    record_output_free(&engine_->unit_changes);
     operator_figures_free(&engine_->figures);
     weighing_free(&engine_->weighing_);
     free(engine_->touched.rows);
+    state_names_free(&engine_->log_operators);
+    state_names_free(&engine_->log_locations);
+    free(engine_->log_texts.texts);
+    free(engine_->log_rows);
     free(engine_->open_checks.handles);
     free(engine_->candidates);
     free(engine_->candidates_spare);
@@ -77,9 +85,13 @@ static void engine_free(engine *engine_)
 static void reject_write(engine *engine_, const record_view *record, uint8_t reason,
                          const char *field, const char *detail, const cause *cause_)
 {
+    if (engine_->check_partition && cause_->topic == TOPIC_PORT_EVENTS &&
+        published_reject_claim(&engine_->partitions[cause_->partition].published,
+                               cause_->offset))
+        return;
     engine_->counters.rejects[reason]++;
     engine_->counters.customs_rejects[reason] += cause_->topic != TOPIC_PORT_EVENTS;
-    if (engine_->silent)
+    if (engine_->mute == MUTE_ALL)
         return;
     record_output *output = &engine_->rejects;
     uint64_t kept = record->value_length > 0 ? (uint64_t)record->value_length : 0;
@@ -138,15 +150,13 @@ static int scanned(engine *engine_, int answer, const scan_verdict *verdict,
  * forgets units on which nothing hangs any more. */
 static void finish_touched(engine *engine_, const cause *cause_)
 {
-    touched_units *touched = &engine_->touched;
+    unit_rows *touched = &engine_->touched;
     for (uint64_t i = 0; i < touched->size; i++) {
         uint32_t row = touched->rows[i];
         engine_->units.rows[row].touched = 0;
         if (!engine_->units.rows[row].event_count)
             continue;
-        unit_name name;
-        unit_table_name(&engine_->units, row, &name);
-        partition_state *partition = &engine_->partitions[unit_partition(engine_, &name)];
+        partition_state *partition = &engine_->partitions[engine_->units.rows[row].partition];
         if (partition->restoring)
             continue; /* engine_take_over weighs all of it */
         unit_candidates(engine_, row, 0);
@@ -331,11 +341,12 @@ static void apply_port_event(engine *engine_, const record_view *record, const c
         &engine_->partitions[engine_->check_partition ? cause_->partition : 0];
     if (engine_->check_partition)
         activity_note(&partition->activity, operator_row_, record->timestamp_ms);
-    if (!engine_->silent)
+    if (engine_->mute == MUTE_NOTHING)
         operator_figures_of(&engine_->figures, operator_row_)->accepted++;
     uint8_t class_ = unit_class_of(scanned_event.unit_type);
     uint32_t unit_row = unit_table_find_or_add(&engine_->units, &scanned_event.unit, class_);
     unit *unit_ = &engine_->units.rows[unit_row];
+    unit_->partition = (uint16_t)(partition - engine_->partitions);
     int64_t place = unit_events_find(arena_, unit_, operator_row_, scanned_event.event_id);
     uint32_t before_handle = 0;
     event *before = NULL;
@@ -377,8 +388,9 @@ static void apply_port_event(engine *engine_, const record_view *record, const c
     for (uint32_t i = 0; i < moved_count; i++)
         stock_ledger_count(&partition->stock, arena_, unit_, moved_at[i], 1);
     due_watch(engine_, partition, unit_row, event_);
+    unit_changed(engine_, unit_row);
 
-    if (engine_->silent) {
+    if (engine_->mute == MUTE_ALL) {
         if (before)
             event_release(arena_, before_handle);
         return;
@@ -388,13 +400,16 @@ static void apply_port_event(engine *engine_, const record_view *record, const c
                 before->event_type == EVENT_GET_OUT
             ? before
             : NULL;
+    alerts_claim(engine_, &partition->published, &scanned_event.unit, event_);
     alerts_of_event(engine_, &scanned_event.unit, unit_row, event_, !before, exit_retracted,
                     cause_);
     if (before)
         event_release(arena_, before_handle);
-    unit_candidates(engine_, unit_row, is_check && !event_->check ? handle : 0);
-    decide_candidates(engine_, cause_);
-    alerts_recall(engine_, cause_);
+    if (engine_->mute == MUTE_NOTHING) {
+        unit_candidates(engine_, unit_row, is_check && !event_->check ? handle : 0);
+        decide_candidates(engine_, cause_);
+        alerts_recall(engine_, cause_);
+    }
     due_of_unit(engine_, partition, unit_row);
     if (engine_->due_count)
         due_raise(engine_, cause_->timestamp_ms);
@@ -448,37 +463,19 @@ static void engine_forget_partition(engine *engine_, uint32_t partition)
     partition_state *state = &engine_->partitions[partition];
     uint32_t limit = unit_index_row_limit(&engine_->units.index);
     for (uint32_t row = 0; row < limit; row++) {
-        if (!unit_index_row_is_used(&engine_->units.index, row))
-            continue;
         unit *unit_ = &engine_->units.rows[row];
-        if (!unit_->event_count && !unit_->raised)
+        if (!unit_->event_count || unit_->partition != partition)
             continue;
-        unit_name name;
-        unit_table_name(&engine_->units, row, &name);
-        if (unit_partition(engine_, &name) != partition)
-            continue;
-        const uint32_t *handles = unit_events_array(&engine_->arena_, unit_);
-        for (uint32_t i = 0; i < unit_->event_count; i++)
-            event_release(&engine_->arena_, handles[i]);
-        arena_release(&engine_->arena_, unit_->events,
-                      sizeof(uint32_t) << unit_->event_capacity_log2);
-        while (unit_->raised) {
-            const raised_alert *raised =
-                (const raised_alert *)arena_at(&engine_->arena_, unit_->raised);
-            uint32_t next = raised->next;
-            arena_release(&engine_->arena_, unit_->raised, raised->block_bytes);
-            unit_->raised = next;
-        }
-        unit_->events = unit_->event_count = unit_->check_count = 0;
-        unit_->event_capacity_log2 = 0;
-        unit_->earliest_due_us = INT64_MAX;
-        unit_->timer_us = 0;
+        unit_drop_events(engine_, row);
+        unit_->changed = 0;
         unit_table_release_if_empty(&engine_->units, row);
     }
     free(state->timers);
     volumes_free(&state->volumes);
     stock_ledger_free(&state->stock);
     activity_free(&state->activity);
+    free(state->changed_units.rows);
+    published_tail_free(&state->published);
     *state = (partition_state){.clock_us = NO_CLOCK};
 }
 
@@ -492,27 +489,18 @@ static void engine_take_over(engine *engine_, uint32_t partition, int64_t timest
     engine_->partitions[partition].restoring = 0;
     uint32_t limit = unit_index_row_limit(&engine_->units.index);
     for (uint32_t row = 0; row < limit; row++) {
-        if (!unit_index_row_is_used(&engine_->units.index, row) ||
-            !unit_at(engine_, row)->event_count)
-            continue;
-        unit_name name;
-        unit_table_name(&engine_->units, row, &name);
-        if (unit_partition(engine_, &name) != partition)
+        const unit *unit_ = unit_at(engine_, row);
+        if (!unit_->event_count || unit_->partition != partition)
             continue;
         due_of_unit(engine_, &engine_->partitions[partition], row);
-        if (!unit_at(engine_, row)->check_count)
+        if (!unit_->check_count)
             continue;
-        uint64_t first = engine_->candidate_count;
         unit_candidates(engine_, row, 0);
-        event_view view = unit_events_view(&engine_->arena_, unit_at(engine_, row), NULL);
+        /* One that is open too is then weighed twice, the second time without effect. */
+        event_view view = unit_events_view(&engine_->arena_, unit_, NULL);
         for (uint32_t i = 0; i < view.count; i++) {
             const event *event_ = view_event(&view, i);
-            if (!event_ || event_->event_type != EVENT_GATE_CHECK || event_->check)
-                continue;
-            int listed = 0;
-            for (uint64_t j = first; j < engine_->candidate_count; j++)
-                listed |= engine_->candidates[j].event_handle == view.handles[i];
-            if (!listed)
+            if (event_ && event_->event_type == EVENT_GATE_CHECK && !event_->check)
                 candidate_add(engine_, row, view.handles[i]);
         }
     }

@@ -15,9 +15,11 @@
 #include "memory.h"
 #include "operator_activity.h"
 #include "operator_figures.h"
+#include "published_tail.h"
 #include "record_scanner.h"
 #include "record_view.h"
 #include "rules.h"
+#include "state_names.h"
 #include "stock_ledger.h"
 #include "unit_events.h"
 #include "units.h"
@@ -58,6 +60,8 @@ typedef struct {
     uint32_t unit_row;
 } timer;
 
+#define PARTITIONS_MAX 65536 /* what unit.partition can say */
+
 /* What an engine knows of one partition of port-events. */
 typedef struct {
     uint8_t restoring; /* its state is coming back: nothing of it is weighed until it is whole */
@@ -67,6 +71,8 @@ typedef struct {
     volume_table volumes;
     stock_ledger stock; /* kept by a worker; a replay counts once, at its end (stock.h) */
     activity_table activity; /* kept by a worker */
+    unit_rows changed_units; /* kept by a worker: to be logged, each once (unit_log.h) */
+    published_tail published; /* what a former owner has said already (restore.h) */
 } partition_state;
 
 typedef struct {
@@ -90,6 +96,9 @@ typedef struct {
     int64_t now_us; /* decidedDateTime and raisedDateTime of what it causes */
 } cause;
 
+/* What of a record's effects is held back while port events are applied again. */
+enum { MUTE_NOTHING, MUTE_DECISIONS, MUTE_ALL };
+
 #define TOPIC_NAME_MAX 249 /* Kafka's own limit */
 
 typedef struct {
@@ -104,15 +113,19 @@ typedef struct {
     partition_state *partitions;
     uint32_t partition_count;
     uint8_t check_partition; /* 0 in a replay: never MISPARTITIONED, everything is partition 0 */
-    uint8_t silent;          /* restoring port events: state moves, nothing is weighed or said */
+    uint8_t mute;            /* while port events are restored: what is not said */
     uint8_t explain;         /* write explanations too */
     record_output decisions, alerts, rejects, registry, explanations;
-    record_output volume_cells, stock_cells, activity_cells;
+    record_output volume_cells, stock_cells, activity_cells, unit_changes;
     engine_counters counters;
     operator_figures_table figures; /* by operator */
     /* scratch of one record, kept for its memory */
     weighing weighing_;
-    touched_units touched;
+    unit_rows touched;
+    state_names log_operators, log_locations;
+    state_texts log_texts;
+    uint32_t *log_rows; /* of the names in log_texts */
+    uint64_t log_row_capacity;
     handle_list open_checks;
     struct weighing_candidate *candidates, *candidates_spare;
     uint64_t candidate_count, candidate_capacity, candidate_spare_capacity;
@@ -140,6 +153,16 @@ static inline uint32_t unit_partition(const engine *engine_, const unit_name *na
 static inline const unit *unit_at(const engine *engine_, uint32_t row)
 {
     return &engine_->units.rows[row];
+}
+
+/* Notes that the state of a unit has changed and is to be logged; a replay logs nothing. */
+static inline void unit_changed(engine *engine_, uint32_t row)
+{
+    unit *unit_ = &engine_->units.rows[row];
+    if (unit_->changed || !engine_->check_partition)
+        return;
+    unit_->changed = 1;
+    unit_rows_add(&engine_->partitions[unit_->partition].changed_units, row);
 }
 
 /* Room at the end of an output; running out of memory stops the process (memory.h says why). */

@@ -34,6 +34,10 @@ cdef extern from "engine.h" nogil:
         UNIT_TYPE_COUNT
         RULE_SET_NAME_MAX
         TOPIC_NAME_MAX
+        MUTE_NOTHING
+        MUTE_DECISIONS
+        MUTE_ALL
+        PARTITIONS_MAX
     const char *const rule_codes[]
     const char *const reject_names[]
     const char *const alert_names[]
@@ -78,12 +82,20 @@ cdef extern from "engine.h" nogil:
     ctypedef struct stock_ledger:
         pass
 
+    ctypedef struct published_tail:
+        pass
+
+    ctypedef struct unit_rows:
+        uint64_t size
+
     ctypedef struct partition_state:
         uint8_t restoring
         int64_t clock_us
         uint64_t timer_count
         volume_table volumes
         stock_ledger stock
+        unit_rows changed_units
+        published_tail published
 
     ctypedef struct engine_counters:
         uint64_t records[4]
@@ -146,7 +158,7 @@ cdef extern from "engine.h" nogil:
         char topic_names[4][250]
         partition_state *partitions
         uint32_t partition_count
-        uint8_t silent
+        uint8_t mute
         uint8_t explain
         record_output decisions
         record_output alerts
@@ -156,6 +168,7 @@ cdef extern from "engine.h" nogil:
         record_output volume_cells
         record_output stock_cells
         record_output activity_cells
+        record_output unit_changes
         engine_counters counters
         operator_figures_table figures
 
@@ -172,6 +185,13 @@ cdef extern from "engine.h" nogil:
     void activity_cells_write(engine *engine_, uint32_t partition, int64_t timestamp_ms)
     void clock_advance(engine *engine_, partition_state *partition, int64_t clock_us,
                        int64_t timestamp_ms)
+    void clock_set(partition_state *partition, int64_t clock_us)
+    void unit_changes_write(engine *engine_, uint32_t partition, int64_t timestamp_ms,
+                            uint64_t bytes_max)
+    const char *unit_log_restore(engine *engine_, uint32_t partition, const record_view *records,
+                                 uint64_t count, const record_view **failed, uint64_t *units)
+    void published_tail_free(published_tail *tail)
+    void crc32c_initialise()
     const interned_text *operator_name(const customs_tables *tables, uint32_t row)
     const interned_text *location_name(const customs_tables *tables, uint32_t row)
     uint64_t unit_index_count(const unit_index *index)
@@ -218,6 +238,9 @@ cdef extern from "restore.h" nogil:
     void published_reader_free(published_reader *reader)
     int restore_decision(engine *engine_, published_reader *reader, const record_view *record)
     int restore_alert(engine *engine_, published_reader *reader, const record_view *record)
+    int suppress_alert(published_tail *tail, published_reader *reader, const record_view *record)
+    int suppress_reject(engine *engine_, uint32_t partition, published_reader *reader,
+                        const record_view *record)
 
 
 cdef extern from "log_replay.h" nogil:
@@ -242,6 +265,19 @@ cdef extern from "Python.h":
 
 
 AGES = ("0-30", "31-60", "61-90", "90+")
+
+
+crc32c_initialise()
+
+
+class StateError(ValueError):
+    """A record of the changelog of unit states that can't be taken; `key` is its key (bytes or
+    None), `reason` says what is wrong with it."""
+
+    def __init__(self, key, reason):
+        super().__init__(f"changelog record {key!r}: {reason}")
+        self.key = key
+        self.reason = reason
 
 
 class LogLineError(ValueError):
@@ -288,6 +324,8 @@ cdef class Matcher:
         self.is_replay = partition_count == 0
         if partition_count < 0:
             raise ValueError(f"partition_count is {partition_count}; it is 0 (replay) or more")
+        if partition_count > PARTITIONS_MAX:
+            raise ValueError(f"partition_count is {partition_count}; at most {PARTITIONS_MAX}")
         self.engine_ = <engine *>PyMem_RawCalloc(1, sizeof(engine))
         self.reader = <log_line_reader *>PyMem_RawCalloc(1, sizeof(log_line_reader))
         self.published = <published_reader *>PyMem_RawCalloc(1, sizeof(published_reader))
@@ -427,6 +465,18 @@ cdef class Matcher:
             activity_cells_write(self.engine_, partition, timestamp_ms)
         return self.take(&self.engine_.activity_cells)
 
+    def take_unit_changes(self, int partition, int64_t timestamp_ms, uint64_t bytes_max=0):
+        """The units of a partition whose state changed since the last call, each once, as an
+        OutputRun for the changelog (unit_log.h draws the records); a replay has none.
+
+        With `bytes_max` it stops once that many bytes are passed (by one unit at most): call again
+        until it returns an empty run. A record that is lost has to be written again, so whoever
+        takes a run either gets it acknowledged or gives the partition up."""
+        self.partition(partition)
+        with nogil:
+            unit_changes_write(self.engine_, partition, timestamp_ms, bytes_max)
+        return self.take(&self.engine_.unit_changes)
+
     def take_lines(self, str kind not None):
         """What a replay has to say since the last call, one record a line, as bytes.
 
@@ -479,19 +529,80 @@ cdef class Matcher:
         with nogil:
             engine_forget_partition(self.engine_, partition)
 
-    def restore_events(self, int partition, RecordRun run not None):
-        """Applies port events that were applied before: their state comes back, nothing of the
-        partition is weighed or said until take_over, whatever customs says meanwhile."""
+    def set_clock(self, int partition, int64_t clock_us):
+        """Sets the clock of a partition whose units came back (never back), raising nothing:
+        take_over raises what is due."""
+        clock_set(self.partition(partition), clock_us)
+
+    # How a partition is taken over: restore_units and set_clock, suppress_alerts and
+    # suppress_rejects, restore_events, restore_alerts, restore_decisions, take_over.
+
+    def restore_units(self, int partition, RecordRun run not None):
+        """Applies records of the changelog, in order: a state takes the place of what was known of
+        its unit, a null value forgets it; the partition's own records are passed over. Units come
+        back silently and are not weighed until take_over. Returns how many states there were.
+
+        Raises StateError, nothing of the run being applied, for a record of an unknown kind or
+        format version, with a wrong checksum, damaged, or of another partition's unit; ValueError
+        in a replay."""
+        if self.is_replay:
+            raise ValueError("a replay has no changelog: make the Matcher with partitions")
+        self.partition(partition)
+        cdef uint64_t units = 0
+        cdef const record_view *failed = NULL
+        cdef const char *wrong
+        with nogil:
+            wrong = unit_log_restore(self.engine_, partition, run.records, run.count, &failed,
+                                     &units)
+        if wrong is not NULL:
+            key = None
+            if failed.key_length >= 0:
+                key = PyBytes_FromStringAndSize(<const char *>failed.key, failed.key_length)
+            raise StateError(key, wrong.decode())
+        return units
+
+    def suppress_alerts(self, int partition, RecordRun run not None):
+        """Notes published alerts of a tail: one with such an ID is not written again by this
+        partition. Returns how many there were."""
+        cdef partition_state *state = self.partition(partition)
+        cdef Py_ssize_t i, noted = 0
+        with nogil:
+            for i in range(run.count):
+                noted += suppress_alert(&state.published, self.published, &run.records[i])
+        return noted
+
+    def suppress_rejects(self, int partition, RecordRun run not None):
+        """The same for published rejects of port events, by their source."""
+        self.partition(partition)
+        cdef Py_ssize_t i, noted = 0
+        with nogil:
+            for i in range(run.count):
+                noted += suppress_reject(self.engine_, partition, self.published, &run.records[i])
+        return noted
+
+    def suppressed_clear(self, int partition):
+        """Forgets what suppress_alerts and suppress_rejects noted and nothing has claimed: for
+        when the partition has passed the place where the tail ended."""
+        published_tail_free(&self.partition(partition).published)
+
+    def restore_events(self, int partition, RecordRun run not None, bint silent=False):
+        """Applies port events that may have been applied before. Nothing of the partition is
+        weighed until take_over, whatever customs says meanwhile.
+
+        Alerts and rejects are written unless they are suppressed, each at its record's own
+        timestamp, so that what was lost is made up; `silent` is for a whole history, and then
+        nothing is written."""
         self.partition(partition).restoring = 1
         with nogil:
-            self.engine_.silent = 1
+            self.engine_.mute = MUTE_ALL if silent else MUTE_DECISIONS
             engine_apply_all(self.engine_, TOPIC_PORT_EVENTS, NULL, partition, run.records,
-                             run.count, 0)
-            self.engine_.silent = 0
+                             run.count, -1)
+            self.engine_.mute = MUTE_NOTHING
 
     def restore_decisions(self, RecordRun run not None):
         """Takes published decisions back into the checks that they are about; returns how many
-        told something new."""
+        told something new. A HOLD right after a RELEASE raises its RECALL unless that was taken
+        back before (restore_alerts) or is suppressed."""
         cdef Py_ssize_t i, taken = 0
         with nogil:
             for i in range(run.count):
@@ -508,7 +619,8 @@ cdef class Matcher:
         return taken
 
     def take_over(self, int partition, int64_t now_us):
-        """Weighs every open check of a partition again; decisions then have no trigger."""
+        """Weighs every open check of a partition again, and every check that has no decision yet,
+        and raises what is due; decisions then have no trigger."""
         self.partition(partition)
         with nogil:
             engine_take_over(self.engine_, partition, now_us // 1000, now_us)
@@ -620,7 +732,11 @@ cdef class Matcher:
         return found
 
     def table_sizes(self):
-        """Rows in each table and bytes of state: a dict of int."""
+        """Rows in each table, bytes of state, units not yet logged: a dict of int."""
+        cdef uint64_t changed = 0
+        cdef uint32_t i
+        for i in range(self.engine_.partition_count):
+            changed += self.engine_.partitions[i].changed_units.size
         return {
             "operators": self.engine_.customs.operator_names.size,
             "declarations": self.engine_.customs.declaration_rows.size,
@@ -629,4 +745,5 @@ cdef class Matcher:
             "units": unit_index_count(&self.engine_.units.index),
             "state_bytes": self.engine_.arena_.bytes_in_use,
             "unit_index_bytes": unit_index_memory_bytes(&self.engine_.units.index),
+            "changed_units": changed,
         }

@@ -27,10 +27,12 @@ typedef struct {
     uint32_t raised;         /* clock alerts already raised (arena handle), 0 none */
     int64_t earliest_due_us; /* no visit of the unit overstays before this (clock_alerts.h) */
     int64_t timer_us;        /* the timer last set for a transit, 0 none (clock_alerts.h) */
+    uint16_t partition;      /* of port-events; set with the unit's first event */
     uint8_t event_capacity_log2;
-    uint8_t class_;
-    uint8_t touched;         /* already in the list of touched units of this record */
-    uint8_t in_transit;      /* has or had a line of a TRANSIT declaration */
+    uint8_t class_ : 1;
+    uint8_t touched : 1;     /* already in the list of touched units of this record */
+    uint8_t in_transit : 1;  /* has or had a line of a TRANSIT declaration */
+    uint8_t changed : 1;     /* already in the list of units to be logged (unit_log.h) */
 } unit;
 
 typedef struct {
@@ -92,20 +94,26 @@ static inline void unit_table_release_if_empty(unit_table *table, uint32_t row)
     unit_index_remove(&table->index, key, name.name, name.length);
 }
 
-/* A list of units that one record touched, each once. */
+/* A list of units. */
 typedef struct {
     uint32_t *rows;
     uint64_t size, capacity;
-} touched_units;
+} unit_rows;
 
-static inline void touch_unit(touched_units *touched, unit_table *table, uint32_t row)
+static inline void unit_rows_add(unit_rows *list, uint32_t row)
+{
+    list->rows = (uint32_t *)memory_grow(list->rows, &list->capacity, list->size + 1,
+                                         sizeof *list->rows, "a list of units");
+    list->rows[list->size++] = row;
+}
+
+/* Adds a unit to those that one record touched, each once. */
+static inline void touch_unit(unit_rows *touched, unit_table *table, uint32_t row)
 {
     if (table->rows[row].touched)
         return;
     table->rows[row].touched = 1;
-    touched->rows = (uint32_t *)memory_grow(touched->rows, &touched->capacity, touched->size + 1,
-                                            sizeof *touched->rows, "touched units");
-    touched->rows[touched->size++] = row;
+    unit_rows_add(touched, row);
 }
 
 #endif

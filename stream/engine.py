@@ -100,7 +100,7 @@ class Engine:
 
     def restore_events(self, partition: int, run: RecordRun) -> None:
         """Applies port events that were applied before: state comes back, nothing is said."""
-        self.matcher.restore_events(partition, run)
+        self.matcher.restore_events(partition, run, silent=True)
 
     def restore_decisions(self, run: RecordRun) -> None:
         """Takes published decisions back: each check knows how far it had been decided."""

@@ -1,8 +1,8 @@
 """The movement state of a partition, back into the engine's memory after it changed hands.
 
 What it is: reads again what made the state: the partition's events from the first to the last that
-was answered (nothing is said of them), then its decisions and alerts (so that each check knows how
-far it had been decided, and nothing is raised twice).
+was answered (nothing is said of them), then its alerts and decisions (so that nothing is raised
+twice, and each check knows how far it had been decided).
 Who calls it: ``stream.gate``, when a partition is assigned and before any of its events is applied.
 What it must never know: how the engine keeps its state.
 
@@ -32,7 +32,7 @@ from stream.transport import RunConsumer
 log = logging.getLogger(__name__)
 
 # What a partition's state is made of, in the order in which it is read.
-RESTORED = (topics.PORT_EVENTS, topics.DECISIONS, topics.ALERTS)
+RESTORED = (topics.PORT_EVENTS, topics.ALERTS, topics.DECISIONS)
 # How many of the last decisions are looked at first for the event that they answer; nearly always
 # the very last one names it.
 DECISIONS_LOOKED_AT = 1000
@@ -95,7 +95,7 @@ async def restore(
     """Reads what made the state of ``partition`` and hands it over run by run.
 
     Events come first, up to the last one that is committed or that a decision answers; then all
-    decisions and alerts that were written before this began. Waits, with a message, while no
+    alerts and decisions that were written before this began. Waits, with a message, while no
     broker answers.
     """
     started = time.monotonic()
@@ -114,7 +114,7 @@ async def restore(
         ends[events] = min(max(committed, answered), ends[events])
         total = sum(max(0, ends[part] - begins[part]) for part in ends)
         done = 0
-        for name, part in zip(RESTORED, (events, decisions, alerts), strict=True):
+        for name, part in zip(RESTORED, (events, alerts, decisions), strict=True):
             position = begins[part]
             consumer.assign([part])
             consumer.seek(part, position)
