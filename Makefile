@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: setup demo test fuzz bench lint format clean help
+.PHONY: setup demo test fuzz instructions bench lint format clean help
 
 ARGS ?=
 SCALE ?=
@@ -23,6 +23,9 @@ test: setup ## Run all tests, linters and type checks included (ARGS="-k kafka" 
 
 fuzz: setup ## Fuzz the compiled core, each target for SECONDS (60); ARGS="records" picks one
 	@.venv/bin/python -m tests.fuzz.run $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
+
+instructions: setup ## Record again how many instructions the core's hot loops take
+	@.venv/bin/python -m tests.instructions.count
 
 bench: setup ## Measure the kernel against its peers: results and chart in benchmarks/results
 	@mkdir -p .benchmarks
@@ -45,4 +48,4 @@ clean: ## Remove all that was made here, .venv too (Kafka's jars stay in the cac
 	@find core_ext stream tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## Print this list
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 14

@@ -47,7 +47,7 @@ link_arguments: list[str] = []
 if debug:
     compile_arguments += ["-O0", "-g3", "-UNDEBUG", "-DGATEJOIN_DEBUG=1"]
 else:
-    compile_arguments += ["-O3", "-g1"]
+    compile_arguments += ["-O1" if sanitize else "-O3", "-g1"]
 if sanitize:
     switches = [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all"]
     compile_arguments += switches
@@ -62,12 +62,12 @@ class BuildCore(build_ext):
         # Modules of a debug or sanitizer build are newer than their sources too, so by their
         # time stamps alone they would pass for the others.
         signature = "\n".join([os.environ.get("CC", ""), *compile_arguments, *link_arguments])
-        record = ROOT / "build" / "compile-switches.txt"
+        record = Path(self.build_temp) / "compile-switches.txt"
         if not record.exists() or record.read_text() != signature:
             self.force = True
             record.unlink(missing_ok=True)
         super().run()
-        record.parent.mkdir(exist_ok=True)
+        record.parent.mkdir(parents=True, exist_ok=True)
         record.write_text(signature)
 
     def build_extension(self, extension: Extension) -> None:

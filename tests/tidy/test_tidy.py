@@ -23,7 +23,10 @@ TOP_LEVEL = {
     *("pyproject.toml", "LICENSE", "CHANGELOG.md", "MANIFEST.in", "Makefile"),
     *(".ci", ".gitignore", ".gitattributes", ".dockerignore", ".editorconfig"),
 }
-TARGETS = ["setup", "demo", "test", "fuzz", "bench", "lint", "format", "clean", "help"]
+TARGETS = [
+    *("setup", "demo", "test", "fuzz", "instructions", "bench"),
+    *("lint", "format", "clean", "help"),
+]
 CODE = {".py", ".pyx", ".pxd", ".pxi", ".pyi", ".h", ".c", ".sh", ".toml", ".yaml", ".yml"}
 # Each pattern says why nobody else could use what it finds.
 BANNED = {

@@ -1,0 +1,1 @@
+"""Instruction counts of the core's hot loops, counted by valgrind and held by a test."""

@@ -1,0 +1,356 @@
+/*
+ * The hot loops of the core, one a run, over inputs that are the same each time.
+ *
+ * Called by count.py under valgrind's callgrind, which collects inside of `measured` only. It must
+ * never know what the counts were before.
+ *
+ * Usage: loops LOOP PATH, PATH being a number of simd_path.h. Prints how many items the loop dealt
+ * with and a hash of its answers. Ends with status 3 if the machine lacks the path.
+ */
+#include <stdio.h>
+
+#include "log_replay.h"
+#include "record_batch.h"
+#include "unit_index_batch.h"
+
+enum { UNITS = 1 << 16, QUERIES = 1 << 14, EVENTS = 2000, VISITS = 400 };
+
+static uint64_t hash_of_answers;
+static simd_path path;
+
+static void note(uint64_t value)
+{
+    hash_of_answers = (hash_of_answers ^ value) * UINT64_C(0x100000001b3);
+}
+
+static void stop(const char *why)
+{
+    fprintf(stderr, "%s\n", why);
+    exit(1);
+}
+
+/* ---- inputs ---- */
+
+static uint64_t spread_key(uint64_t number)
+{
+    const uint64_t spread = (number * 15485863 + 7) % UINT64_C(52728000000);
+    return (spread / 1000000 + 1) << CONTAINER_NUMBER_SERIAL_BITS | spread % 1000000;
+}
+
+/* 95 of 100 are among the first UNITS. */
+static uint64_t query(uint64_t *random)
+{
+    const uint64_t drawn = slot_random(random);
+    return (drawn >> 32) % UNITS + (drawn % 100 < 95 ? 0 : UNITS);
+}
+
+static int name_of(uint64_t number, uint8_t name[UNIT_NAME_BYTES_MAX + 1])
+{
+    return snprintf((char *)name, UNIT_NAME_BYTES_MAX + 1, "PKG%0*u", (int)(5 + number % 22),
+                    (unsigned)number);
+}
+
+static int event_of(uint64_t number, const char *type, char *out, size_t room)
+{
+    uint8_t name[CONTAINER_NUMBER_LENGTH + 1] = {0};
+    const uint64_t visit = number % VISITS, hour = number / VISITS % 20;
+    container_number_unpack(spread_key(visit), name);
+    return snprintf(out, room,
+                    "{\"eventID\":\"HPH-%09u\",\"eventType\":\"%s\",\"eventDateTime\":"
+                    "\"2018-08-%02uT%02u:%02u:05+07:00\",\"operatorID\":\"HPH01\","
+                    "\"locationCode\":\"03CES01\",\"unitType\":\"CONTAINER\",\"unit\":\"%s\","
+                    "\"direction\":\"IMPORT\",\"seals\":[\"VN%06u\"],\"declarations\":"
+                    "[\"1018%08u\"]}",
+                    (unsigned)number, type, (unsigned)(9 + visit % 20), (unsigned)hour,
+                    (unsigned)(visit % 60), (const char *)name, (unsigned)visit, (unsigned)visit);
+}
+
+/* ---- what is measured ---- */
+
+typedef struct input {
+    unit_index index;
+    unit_batch batch;
+    int32_t rows[QUERIES];
+    record_scanner scanner;
+    record_output records; /* of port events */
+    uint8_t *batch_bytes;
+    size_t batch_length;
+    engine engine_;
+    log_line_reader reader;
+    uint8_t *log;
+    size_t log_length;
+    uint64_t items;
+} input;
+
+typedef void (*loop)(input *given);
+
+static void probe(input *given)
+{
+    unit_batch_probe(&given->index, path, &given->batch, QUERIES, given->rows);
+    given->items = QUERIES;
+}
+
+static void insert(input *given)
+{
+    given->items = (uint64_t)unit_batch_insert(&given->index, path, &given->batch, QUERIES, 0,
+                                               given->rows);
+}
+
+static void scan(input *given)
+{
+    for (uint64_t i = 0; i < given->records.records_size; i++) {
+        const output_record *record = &given->records.records[i];
+        port_event event;
+        scan_verdict verdict;
+        if (scan_port_event(&given->scanner, given->records.bytes + record->value_offset,
+                            record->value_length, &event, &verdict) != 1) {
+            stop(verdict.detail);
+        }
+        note((uint64_t)event.event_time_us ^ event.unit.length);
+    }
+    given->items = given->records.records_size;
+}
+
+static void encode(input *given)
+{
+    const record_source source = {.output = &given->records};
+    batch_plan plan;
+    size_t index = 0;
+    if (!batch_plan_next(&source, given->records.records_size, 0, 1 << 30, INT32_MAX, &index,
+                         &plan)) {
+        stop("nothing to encode");
+    }
+    given->batch_length = BATCH_HEADER_LENGTH + plan.body_length;
+    batch_write_body(&source, &plan, 0, given->batch_bytes + BATCH_HEADER_LENGTH);
+    batch_write_header(given->batch_bytes, given->batch_length, &plan, 0);
+    given->items = plan.record_count;
+}
+
+static void decode(input *given)
+{
+    batch_decoder decoder = {.position = given->batch_bytes,
+                             .end = given->batch_bytes + given->batch_length,
+                             .check_crc = 1,
+                             .base_offset = -1,
+                             .last_offset = -1};
+    if (batch_decode(&decoder) != BATCH_END) {
+        stop(decoder.error);
+    }
+    given->items = decoder.records_size;
+    note((uint64_t)decoder.last_offset);
+    free(decoder.records);
+}
+
+static void apply(input *given)
+{
+    log_progress progress = {0, 0};
+    char error[LOG_LINE_ERROR_BYTES];
+    if (log_apply(&given->engine_, &given->reader, given->log, given->log_length, 1, &progress,
+                  error) != LOG_LINE_GOOD) {
+        stop(error);
+    }
+    given->items = (uint64_t)progress.line;
+    note(given->engine_.decisions.bytes_size);
+    note(given->engine_.alerts.bytes_size);
+}
+
+__attribute__((noinline)) void measured(loop run, input *given)
+{
+    run(given);
+}
+
+/* ---- preparing ---- */
+
+static void make_index(input *given, uint64_t capacity)
+{
+    if (unit_index_init_seeded(&given->index, capacity, capacity, 7) != 0) {
+        stop("no memory");
+    }
+}
+
+static void fill_index(input *given, int with_names)
+{
+    for (uint64_t i = 0; i < UNITS; i++) {
+        uint8_t name[UNIT_NAME_BYTES_MAX + 1];
+        int was_new, length = CONTAINER_NUMBER_LENGTH;
+        if (with_names) {
+            length = name_of(i, name);
+        } else {
+            container_number_unpack(spread_key(i), name);
+        }
+        const unit_key key = unit_index_key(&given->index, name, (uint32_t)length, with_names);
+        (void)unit_index_insert(&given->index, key, name, (uint32_t)length, &was_new);
+    }
+}
+
+static void make_queries(input *given, const char *form)
+{
+    uint64_t random = 42;
+    uint8_t *bytes = malloc((size_t)QUERIES * UNIT_NAME_BYTES_MAX + 64);
+    uint64_t *keys = malloc(QUERIES * sizeof *keys);
+    int64_t *offsets = calloc(QUERIES + 1, sizeof *offsets);
+    if (bytes == NULL || keys == NULL || offsets == NULL) {
+        stop("no memory");
+    }
+    for (int64_t i = 0; i < QUERIES; i++) {
+        const uint64_t wanted = query(&random);
+        uint8_t name[UNIT_NAME_BYTES_MAX + 1];
+        keys[i] = spread_key(wanted);
+        container_number_unpack(keys[i], name);
+        const int length = strcmp(form, "names") == 0 ? name_of(wanted, name)
+                                                      : CONTAINER_NUMBER_LENGTH;
+        memcpy(bytes + offsets[i], name, (size_t)length);
+        offsets[i + 1] = offsets[i] + length;
+    }
+    given->batch = (unit_batch){0};
+    if (strcmp(form, "numbers") == 0) {
+        given->batch.numbers = bytes;
+    } else if (strcmp(form, "keys") == 0) {
+        given->batch.keys = keys;
+    } else {
+        given->batch.names = bytes;
+        given->batch.offsets = offsets;
+        given->batch.is_lot = 1;
+    }
+}
+
+static void make_records(input *given)
+{
+    for (uint64_t i = 0; i < EVENTS; i++) {
+        uint8_t *at = record_output_reserve(&given->records, 1024);
+        output_record *record = record_output_append(&given->records);
+        if (at == NULL || record == NULL) {
+            stop("no memory");
+        }
+        const int length = event_of(i, "GATE_CHECK", (char *)at + 11, 1000);
+        container_number_unpack(spread_key(i % VISITS), at);
+        *record = (output_record){.key_offset = given->records.bytes_size,
+                                  .key_length = CONTAINER_NUMBER_LENGTH,
+                                  .value_offset = given->records.bytes_size + 11,
+                                  .value_length = length,
+                                  .timestamp_ms = INT64_C(1533758645000) + (int64_t)i * 7};
+        given->records.bytes_size += 11 + (uint64_t)length;
+    }
+    given->batch_bytes = malloc(given->records.bytes_size + EVENTS * 32 + BATCH_HEADER_LENGTH);
+    if (given->batch_bytes == NULL) {
+        stop("no memory");
+    }
+}
+
+/* Per visit a declaration and its clearance, a GET_IN, a GATE_CHECK and a GET_OUT. */
+static void make_log(input *given)
+{
+    const int64_t minute = 60 * INT64_C(1000000);
+    size_t room = (size_t)VISITS * 5 * 800 + 1000, at = 0;
+    char *log = malloc(room);
+    if (log == NULL) {
+        stop("no memory");
+    }
+    at += (size_t)snprintf(
+        log, room,
+        "{\"topic\":\"operators\",\"timestamp\":1533000000000,\"key\":\"HPH01\",\"value\":"
+        "{\"operatorID\":\"HPH01\",\"name\":\"n\",\"kind\":\"SEAPORT\",\"departmentCode\":\"03\","
+        "\"departmentName\":\"d\",\"locations\":[\"03CES01\"],\"status\":\"CONNECTED\","
+        "\"version\":1}}\n");
+    const char *const steps[5] = {"REGISTERED", "GET_IN", "CLEARED", "GATE_CHECK", "GET_OUT"};
+    for (int step = 0; step < 5; step++) {
+        for (uint64_t visit = 0; visit < VISITS; visit++) {
+            uint8_t name[CONTAINER_NUMBER_LENGTH + 1] = {0};
+            container_number_unpack(spread_key(visit), name);
+            at += (size_t)snprintf(
+                log + at, room - at, "{\"topic\":\"%s\",\"timestamp\":%lld,\"key\":\"",
+                step == 0 || step == 2 ? "declarations" : "port-events",
+                1533770000000 + (long long)(step * VISITS + (int)visit) * 1000);
+            if (step == 0 || step == 2) {
+                at += (size_t)snprintf(
+                    log + at, room - at,
+                    "1018%08u\",\"value\":{\"declarationNumber\":\"1018%08u\",\"version\":%d,"
+                    "\"direction\":\"IMPORT\",\"status\":\"%s\",\"registeredDateTime\":"
+                    "\"2018-08-01T08:00:00Z\",\"locationCode\":\"03CES01\",\"units\":[{\"unit\":"
+                    "\"%s\",\"unitType\":\"CONTAINER\",\"seals\":[\"VN%06u\"]}]}}\n",
+                    (unsigned)visit, (unsigned)visit, step + 1, steps[step], (const char *)name,
+                    (unsigned)visit);
+            } else {
+                at += (size_t)snprintf(log + at, room - at, "%s\",\"value\":", (const char *)name);
+                at += (size_t)event_of((uint64_t)step * VISITS + visit, steps[step], log + at,
+                                       room - at);
+                at += (size_t)snprintf(log + at, room - at, "}\n");
+            }
+        }
+    }
+    given->log = (uint8_t *)log;
+    given->log_length = at;
+    log_line_reader_init(&given->reader);
+    given->reader.document.index = json_index_for(path);
+    engine *engine_ = &given->engine_;
+    engine_init(engine_, 1, 0);
+    unit_index_free(&engine_->units.index); /* for one whose seed is known */
+    if (unit_index_init_seeded(&engine_->units.index, 0, 0, 7) != 0) {
+        stop("no memory");
+    }
+    engine_->scanner.document.index = json_index_for(path);
+    engine_->periods = malloc(sizeof *engine_->periods);
+    if (engine_->periods == NULL) {
+        stop("no memory");
+    }
+    *engine_->periods = (policy_period){.from_us = INT64_MIN, .to_us = INT64_MAX,
+                                        .hold_mask = (1u << 18) - 1,
+                                        .flag_mask = (1u << 24) - (1u << 18), .name = "counted"};
+    engine_->period_count = 1;
+    engine_->parameters = (rule_parameters){
+        .overstay_us = 129600 * minute, .late_import_us = 15 * minute,
+        .late_export_us = 30 * minute, .clock_ahead_us = 5 * minute,
+        .return_us = 43200 * minute, .stale_us = 259200 * minute, .reservation_us = 1440 * minute};
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 3) {
+        return 2;
+    }
+    const char *name = argv[1];
+    path = (simd_path)atoi(argv[2]);
+    if (!simd_path_available(path)) {
+        return 3;
+    }
+    input *given = calloc(1, sizeof *given);
+    loop run;
+    if (given == NULL) {
+        stop("no memory");
+    }
+    crc32c_initialise();
+    record_scanner_init(&given->scanner);
+    given->scanner.document.index = json_index_for(path);
+    if (strncmp(name, "probe-", 6) == 0) {
+        make_index(given, UNITS);
+        fill_index(given, strcmp(name + 6, "names") == 0);
+        make_queries(given, name + 6);
+        run = probe;
+    } else if (strncmp(name, "insert-", 7) == 0) {
+        make_index(given, 0);
+        make_queries(given, name + 7);
+        run = insert;
+    } else if (strcmp(name, "scan-port-events") == 0) {
+        make_records(given);
+        run = scan;
+    } else if (strcmp(name, "encode-batch") == 0) {
+        make_records(given);
+        run = encode;
+    } else if (strcmp(name, "decode-batch") == 0) {
+        make_records(given);
+        encode(given);
+        run = decode;
+    } else if (strcmp(name, "apply-log") == 0) {
+        make_log(given);
+        run = apply;
+    } else {
+        return 2;
+    }
+    measured(run, given);
+    for (int i = 0; i < QUERIES; i++) {
+        note((uint64_t)given->rows[i]);
+    }
+    printf("%llu %016llx\n", (unsigned long long)given->items,
+           (unsigned long long)hash_of_answers);
+    return 0;
+}
