@@ -1,6 +1,7 @@
 # The one list of commands, the same for people and for CI. "make" alone prints it.
 #
 # ARGS goes to the program behind a target: make demo ARGS="--keep", make test ARGS="-k kafka".
+# COUNT and SEED are those of make faults.
 # SCALE is short for the demo's --scale: make demo SCALE=0.01.
 
 SHELL := /bin/bash
@@ -10,6 +11,8 @@ SHELL := /bin/bash
 
 ARGS ?=
 SCALE ?=
+COUNT ?=
+SEED ?=
 SECONDS ?=
 
 setup: ## Install what is missing: system packages, .venv, the compiled core, Kafka's jars
@@ -26,6 +29,10 @@ fuzz: setup ## Fuzz the compiled core, each target for SECONDS (60); ARGS="recor
 
 instructions: setup ## Record again how many instructions the core's hot loops take
 	@.venv/bin/python -m tests.instructions.count
+
+faults: setup ## Break workers, brokers and connections and verify (COUNT=200 SEED=any)
+	@.venv/bin/python -m tests.faults.harness $(if $(COUNT),--count $(COUNT)) \
+		$(if $(SEED),--seed $(SEED)) $(ARGS)
 
 bench: setup ## Measure the kernel against its peers: results and chart in benchmarks/results
 	@mkdir -p .benchmarks

@@ -275,6 +275,10 @@ class LocalKafka:
         """Let node ``number`` go on after ``pause``."""
         self._running(number).send_signal(signal.SIGCONT)
 
+    def adopt(self, pid: int) -> None:
+        """Have process ``pid`` killed when this Kafka stops, or when whoever started it dies."""
+        self._tell_keeper(f"pid {pid}")
+
     def check(self) -> None:
         """Raise LocalKafkaError if a node has ended by itself."""
         for node in self.nodes.values():

@@ -1,0 +1,322 @@
+"""Breaks real workers and brokers by a seeded schedule, then has everything verified.
+
+Run by people as ``make faults`` (``python -m tests.faults.harness``) and, shorter, by
+``test_faults``. Three installations share a cluster of three brokers and are broken side by side,
+while brokers and connections are broken under all of them. A seed decides the workload and the
+order, targets and moments of the faults; what the machine makes of the moments is its own affair,
+so a run is reproduced as far as processes can be. It must never know what is right: that is the
+verifier's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+from aiokafka.errors import KafkaError
+
+from stream import topics
+from tests.faults.cluster import ProxiedKafka, proxied_kafka
+from tests.faults.installation import SESSION_TIMEOUT_S, Installation, StuckError
+from tests.faults.verifier import INVARIANTS, Verdict
+
+NODES = 3
+KILLS_IN_CI, OTHERS_IN_CI = 20, 5
+
+KILL = "worker: kill -9"
+PAUSE = "worker: SIGSTOP through its replacement, SIGCONT"
+JOIN = "worker: joins under load and leaves"
+BROKER = "broker: kill -9 and restart"
+OUTAGE = "broker: kill -9 of all three, restart"
+LEADER = "broker: kill -9 of the leader of decisions"
+CUT = "network: connections cut"
+TEAR = "network: connections cut in mid-request"
+DELAY = "network: everything delayed"
+DEAF = "network: answers of a broker lost"
+
+OF_WORKERS = (KILL, PAUSE, JOIN)
+OF_CLUSTER = (BROKER, OUTAGE, LEADER, CUT, TEAR, DELAY, DEAF)
+
+
+def plan(kills: int, others: int) -> Counter[str]:
+    """How often each fault is to be injected."""
+    return Counter({KILL: kills} | dict.fromkeys((*OF_WORKERS[1:], *OF_CLUSTER), others))
+
+
+class Harness:
+    """One run.
+
+    Args:
+        seed: of everything.
+        counts: how many of each fault.
+        say: told what happens.
+    """
+
+    def __init__(
+        self, seed: str, counts: Counter[str], directory: Path, say: Callable[[str], None]
+    ) -> None:
+        self.seed = seed
+        self.counts = counts
+        self.directory = directory
+        self.say = say
+        self.injected: Counter[str] = Counter()
+        self.verdicts: dict[str, Verdict] = {}
+        self.ended: list[str] = []
+        self.started_at = time.monotonic()
+        self.kafka: ProxiedKafka
+        self.installations: list[Installation] = []
+
+    async def run(self) -> None:
+        """Injects all faults, then verifies."""
+        async with proxied_kafka(NODES) as self.kafka:
+            self.installations = [
+                Installation(self.kafka, f"paused-{os.getpid()}", self.seed, self.directory),
+                Installation(self.kafka, f"killed-{os.getpid()}", self.seed, self.directory),
+                Installation(self.kafka, f"both-{os.getpid()}", self.seed, self.directory),
+            ]
+            try:
+                await asyncio.gather(*(one.start() for one in self.installations))
+                watching = asyncio.create_task(self._watch())
+                await self._break_everything()
+                self.say("all faults are injected; finishing")
+                verdicts = await asyncio.gather(*(one.finish() for one in self.installations))
+                watching.cancel()
+                self.verdicts = {
+                    one.name: verdict
+                    for one, verdict in zip(self.installations, verdicts, strict=True)
+                }
+            finally:
+                await asyncio.gather(*(one.stop() for one in self.installations))
+
+    def schedules(self) -> list[list[str]]:
+        """The faults of each installation's workers, in order; of the cluster's last."""
+        random = Random(f"{self.seed}/schedule")
+        of_paused, of_killed, of_both = [], [], []
+        for fault in OF_WORKERS:
+            for number in range(self.counts[fault]):
+                if fault == KILL:
+                    (of_killed, of_both)[number % 2].append(fault)
+                else:
+                    (of_paused, of_both)[number % 4 == 3].append(fault)
+        of_cluster = [fault for fault in OF_CLUSTER for _ in range(self.counts[fault])]
+        schedules = [of_paused, of_killed, of_both, of_cluster]
+        for schedule in schedules:
+            random.shuffle(schedule)
+        return schedules
+
+    async def _break_everything(self) -> None:
+        *of_workers, of_cluster = self.schedules()
+        tasks = [
+            asyncio.create_task(self._break_workers(one, schedule))
+            for one, schedule in zip(self.installations, of_workers, strict=True)
+        ]
+        tasks.append(asyncio.create_task(self._break_cluster(of_cluster)))
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _note(self, fault: str, where: str) -> None:
+        self.injected[fault] += 1
+        elapsed = time.monotonic() - self.started_at
+        self.say(f"{elapsed:6.1f} s  {fault} ({where}), {self.injected[fault]}")
+
+    async def _watch(self) -> None:
+        """Starts again what ended by itself, and keeps its last words."""
+        while True:
+            for one in self.installations:
+                for place in one.places:
+                    if place.is_wanted and not place.is_running:
+                        words = place.tail(1)
+                        self.ended.append(f"{place.name} ended: {words}")
+                        self.say(self.ended[-1])
+                        one.run(place)
+            await asyncio.sleep(0.5)
+
+    # ---- workers ----
+
+    async def _break_workers(self, one: Installation, schedule: list[str]) -> None:
+        random = Random(f"{self.seed}/{one.name.rsplit('-', 1)[0]}/moments")
+        inject = {KILL: self._kill, PAUSE: self._pause, JOIN: self._join}
+        await one.until_progress()
+        for fault in schedule:
+            await asyncio.sleep(random.uniform(0, 1.5))
+            await one.sight()
+            await inject[fault](one, random)
+
+    async def _kill(self, one: Installation, random: Random) -> None:
+        """Kills a worker, often again while it starts; then something must have been answered."""
+        place = random.choice(one.places)
+        while True:
+            self._note(KILL, place.name)
+            await one.kill(place)
+            await one.sight()
+            one.run(place)
+            if random.random() > 0.3 or self.injected[KILL] >= self.counts[KILL]:
+                break
+            await asyncio.sleep(random.uniform(0, 6))
+        await one.until_progress()
+
+    async def _pause(self, one: Installation, random: Random) -> None:
+        """Pauses a worker until others answer for its partitions, then lets it go on."""
+        place = random.choice(one.places)
+        self._note(PAUSE, place.name)
+        place.signal(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(SESSION_TIMEOUT_S + random.uniform(0, 1))
+            await one.until_progress(everywhere=True)
+            await one.sight()
+        finally:
+            place.signal(signal.SIGCONT)
+        await one.until_ready(place)
+        await one.until_progress(everywhere=True)
+
+    async def _join(self, one: Installation, random: Random) -> None:
+        """One more worker joins, and one, of any, leaves."""
+        extra = one.more()
+        self._note(JOIN, extra.name)
+        one.run(extra)
+        await one.until_ready(extra)
+        await asyncio.sleep(random.uniform(0, 1))
+        leaving = random.choice(one.places)
+        await one.sight()
+        await one.leave(leaving)
+        await one.until_progress(everywhere=True)
+
+    # ---- brokers and connections ----
+
+    async def _break_cluster(self, schedule: list[str]) -> None:
+        random = Random(f"{self.seed}/cluster/moments")
+        for fault in schedule:
+            await asyncio.sleep(random.uniform(0, 2))
+            if fault in (BROKER, OUTAGE, LEADER):
+                await self._break_brokers(fault, random)
+            else:
+                await self._break_connections(fault, random)
+
+    async def _break_brokers(self, fault: str, random: Random) -> None:
+        numbers = sorted(self.kafka.nodes)
+        if fault == BROKER:
+            numbers = [random.choice(numbers)]
+        elif fault == LEADER:
+            one = random.choice(self.installations)
+            with contextlib.suppress(KafkaError, TimeoutError):
+                leader = await one.topics.leader(topics.DECISIONS, random.randrange(4))
+                numbers = [leader]
+            numbers = numbers[:1]
+        self._note(fault, "all" if len(numbers) > 1 else f"node {numbers[0]}")
+        await asyncio.to_thread(lambda: [self.kafka.kill(number) for number in numbers])
+        await asyncio.sleep(random.uniform(0, 3))
+        await asyncio.to_thread(self.kafka.restart_together, numbers)
+
+    async def _break_connections(self, fault: str, random: Random) -> None:
+        chosen = random.sample(sorted(self.kafka.proxies), random.randint(1, NODES))
+        self._note(fault, f"nodes {', '.join(map(str, chosen))}")
+        proxies = [self.kafka.proxies[number] for number in chosen]
+        try:
+            for proxy in proxies:
+                if fault == CUT:
+                    proxy.cut()
+                elif fault == TEAR:
+                    proxy.tear()
+                elif fault == DELAY:
+                    proxy.delay(random.uniform(0.02, 0.5))
+                else:
+                    proxy.lose_answers()
+            await asyncio.sleep(random.uniform(0.5, 3) if fault != CUT else 0)
+        finally:
+            for proxy in proxies:
+                proxy.heal()
+
+    # ---- what is said at the end ----
+
+    def table(self) -> str:
+        lines = [f"{'fault':<52}{'injected':>10}"]
+        lines += [f"{fault:<52}{self.injected[fault]:>10}" for fault in self.counts]
+        lines += ["", f"{'invariant':<12}{'checked':>10}{'broken':>8}"]
+        for invariant, meaning in INVARIANTS.items():
+            checked = sum(verdict.checked[invariant] for verdict in self.verdicts.values())
+            broken = sum(
+                problem == invariant
+                for verdict in self.verdicts.values()
+                for problem, _ in verdict.problems
+            )
+            lines.append(f"{invariant:<12}{checked:>10}{broken:>8}  {meaning}")
+        sent = sum(one.sent for one in self.installations)
+        lines += [
+            "",
+            f"records sent {sent:,}; {time.monotonic() - self.started_at:.0f} s; "
+            f"workers that ended by themselves: {len(self.ended)}",
+            *sorted(self.ended),
+        ]
+        return "\n".join(lines)
+
+
+async def play(
+    seed: str, counts: Counter[str], directory: Path, say: Callable[[str], None]
+) -> tuple[Harness, str]:
+    """One run; what is wrong, or nothing."""
+    # Brokers that are away are no news here.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    harness = Harness(seed, counts, directory, say)
+    try:
+        await harness.run()
+    except StuckError as stuck:
+        tails = [
+            f"--- {place.name}\n{place.tail()}"
+            for one in harness.installations
+            for place in one.places
+        ]
+        return harness, "\n".join([f"stuck: {stuck}", *tails])
+    wrong = [
+        f"{name}:\n{verdict.text()}"
+        for name, verdict in harness.verdicts.items()
+        if verdict.problems
+    ]
+    return harness, "\n".join(wrong)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--count", type=int, default=200, help="how many kill -9 (200)")
+    parser.add_argument(
+        "--others", type=int, help="how many of each other fault (a tenth, 5 at least)"
+    )
+    parser.add_argument("--seed", default=str(int.from_bytes(os.urandom(4), "big")))
+    parser.add_argument("--keep", type=Path, help="a directory for the workers' logs")
+    arguments = parser.parse_args()
+    others = arguments.others if arguments.others is not None else max(5, arguments.count // 10)
+    counts = plan(arguments.count, others)
+    print(f"SEED={arguments.seed} COUNT={arguments.count}", flush=True)
+
+    def say(what: str) -> None:
+        print(what, flush=True)
+
+    with tempfile.TemporaryDirectory(prefix="gatejoin-faults-") as temporary:
+        directory = arguments.keep or Path(temporary)
+        directory.mkdir(parents=True, exist_ok=True)
+        harness, wrong = asyncio.run(play(arguments.seed, counts, directory, say))
+    print(harness.table())
+    if wrong:
+        again = f"make faults SEED={arguments.seed} COUNT={arguments.count}"
+        print(f"{wrong}\nFAILED; again with: {again}")
+        return 1
+    print("nothing lost, nothing doubled, nothing changed")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
