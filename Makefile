@@ -7,7 +7,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: setup demo test fuzz instructions bench lint format clean help
+.PHONY: setup demo test fuzz instructions bench bench-e2e lint format clean help
 
 ARGS ?=
 SCALE ?=
@@ -40,6 +40,10 @@ bench: setup ## Measure the kernel against its peers: results and chart in bench
 		benchmarks/kernel
 	@.venv/bin/python -m benchmarks.kernel.report .benchmarks/kernel.json benchmarks/results
 
+bench-e2e: setup ## Measure the pipeline against its peers (ARGS="--mode quick", "--help")
+	@benchmarks/pipeline/setup.sh
+	@.venv/bin/python -m benchmarks.pipeline $(ARGS)
+
 lint: setup ## Check style, formatting and types
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
@@ -55,4 +59,4 @@ clean: ## Remove all that was made here, .venv too (Kafka's jars stay in the cac
 	@find core_ext stream tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## Print this list
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 14

@@ -24,7 +24,7 @@ TOP_LEVEL = {
     *(".ci", ".gitignore", ".gitattributes", ".dockerignore", ".editorconfig"),
 }
 TARGETS = [
-    *("setup", "demo", "test", "fuzz", "instructions", "faults", "bench"),
+    *("setup", "demo", "test", "fuzz", "instructions", "faults", "bench", "bench-e2e"),
     *("lint", "format", "clean", "help"),
 ]
 CODE = {".py", ".pyx", ".pxd", ".pxi", ".pyi", ".h", ".c", ".sh", ".toml", ".yaml", ".yml"}
