@@ -7,6 +7,7 @@ Called by hand, with .venv's Python, after a setting, a topic or the access to o
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ sys.path.insert(0, str(ROOT))
 
 from stream.access import access_list  # noqa: E402
 from stream.access_command import as_csv  # noqa: E402
+from stream.asyncapi import document  # noqa: E402
 from stream.config import reference  # noqa: E402
 from stream.settings import Settings  # noqa: E402
 
@@ -24,6 +26,7 @@ def contents() -> dict[str, str]:
     settings = Settings()
     return {
         "settings.md": reference(),
+        "asyncapi.json": json.dumps(document(settings), indent=2, ensure_ascii=False) + "\n",
         "kafka/access.csv": as_csv(access_list(settings)),
     }
 

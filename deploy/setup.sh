@@ -79,6 +79,7 @@ tests_packages_missing() {
         printf '%s\n' gcc-aarch64-linux-gnu libc6-dev-arm64-cross
     command -v qemu-aarch64 >/dev/null || echo qemu-user
     command -v promtool >/dev/null || echo prometheus
+    command -v node >/dev/null && command -v npm >/dev/null || printf '%s\n' nodejs npm
 }
 
 # Prints the packages of the benchmarks' peers in C++ that are missing.
