@@ -13,7 +13,7 @@ from random import Random
 
 import numpy
 
-from core_ext.record_batch import CODECS, encode_columns
+from core_ext.record_batch import CODECS, RecordRun, encode_columns
 from stream.engine import make_matcher
 from stream.policy import load_policy
 from tests.reference.generate import history
@@ -21,6 +21,7 @@ from tests.reference.log import BadLineError, read_line
 
 CORPUS = Path(__file__).parent / "corpus"
 RECORDS_EACH = 4
+STATE_SEEDS, STATE_SEED_BYTES = 6, 800
 NO_KEY = 255
 # Bits of fuzz_batches.c.
 RENEW, COMMITTED, PLAIN = 1, 2, 4
@@ -115,6 +116,28 @@ def published_seeds() -> dict[str, bytes]:
     return {kind: matcher.take_lines(kind) for kind in ("decisions", "alerts")}
 
 
+def unit_state_seeds(lines: list[str]) -> dict[str, bytes]:
+    """For fuzz_unit_states.c: what a worker writes of a history, some units a seed."""
+    matcher = make_matcher(load_policy(), partition_count=1)
+    topics = ("operators", "declarations", "holds", "port-events")
+    for number, line in enumerate(lines):
+        try:
+            read = read_line(number, line.encode())
+        except BadLineError:
+            continue
+        key = None if read.key is None else read.key.encode()
+        run = RecordRun.from_records([(key, read.value, number, read.timestamp_ms)])
+        matcher.apply(topics.index(read.topic), 0, run, read.timestamp_ms * 1000)
+    seeds: dict[str, bytes] = {}
+    for number, (key, value, _, _) in enumerate(matcher.take_unit_changes(0, 1)):
+        value = value or b""
+        record = bytes([len(key)]) + len(value).to_bytes(2, "little") + key + value
+        name = f"units-{number % STATE_SEEDS}"
+        if len(seeds.get(name, b"")) < STATE_SEED_BYTES:
+            seeds[name] = seeds.get(name, b"") + record
+    return seeds
+
+
 def main() -> None:
     """Write all seeds."""
     lines = history(Random("seeds"), 400)
@@ -127,6 +150,7 @@ def main() -> None:
             for number in range(4)
         },
         "published": published_seeds(),
+        "unit_states": unit_state_seeds(lines),
     }
     for target, seeds in all_seeds.items():
         directory = CORPUS / target

@@ -32,7 +32,7 @@ def test_target_holds(outcomes: dict[str, Outcome], target: str):
     outcome = outcomes[target]
     assert outcome.good, f"\n{outcome.said[-6000:]}"
     # A target that refuses everything at once would pass, too; this one has gone to work.
-    assert outcome.runs > 20 * SECONDS, outcome.said[-2000:]
+    assert outcome.runs > 100, outcome.said[-2000:]
 
 
 @pytest.mark.parametrize("target", TARGETS)
