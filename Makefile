@@ -7,7 +7,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: setup demo test fuzz instructions bench bench-e2e lint format clean help
+.PHONY: setup demo test fuzz instructions bench bench-e2e lint format sbom clean help
 
 ARGS ?=
 SCALE ?=
@@ -52,6 +52,9 @@ lint: setup ## Check style, formatting and types
 format: setup ## Format the code and mend what can be mended
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
+
+sbom: setup ## Write deploy/sbom.cdx.json, what a worker runs with, and all else written from code
+	@.venv/bin/python deploy/generate.py
 
 clean: ## Remove all that was made here, .venv too (Kafka's jars stay in the cache)
 	@rm -rf .venv build dist .benchmarks .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache

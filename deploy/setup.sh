@@ -152,14 +152,15 @@ fi
 
 pip=(.venv/bin/python -m pip --quiet --disable-pip-version-check --no-input)
 stamp=.venv/installed-requirements
-if ! cmp -s pyproject.toml $stamp; then
+if ! cat pyproject.toml deploy/constraints.txt | cmp -s - $stamp; then
     echo "Installing the pinned requirements and building the core"
     # shellcheck disable=SC2046 # one argument a requirement
     "${pip[@]}" install $(.venv/bin/python -c '
 import tomllib
 print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])')
-    "${pip[@]}" install --no-build-isolation --editable '.[test,bench,lint,build]'
-    cp pyproject.toml $stamp
+    "${pip[@]}" install --no-build-isolation --constraint deploy/constraints.txt \
+        --editable '.[test,bench,lint,build]'
+    cat pyproject.toml deploy/constraints.txt >$stamp
 fi
 .venv/bin/python setup.py --quiet build_ext --inplace
 

@@ -62,6 +62,7 @@ ROLES = {
     "operator": "an operator that writes to the broker itself",
     "officers": "customs officers' systems",
     "reader": "gatejoin why and report on the live topics",
+    "scaler": "KEDA: how far the workers are behind",
 }
 
 
@@ -105,6 +106,8 @@ def access_list(settings: Settings, principal_prefix: str = "User:gatejoin-") ->
     allow_topics("officers", map(settings.topic, (topics.DECISIONS, topics.ALERTS)), "READ")
     allow("officers", "GROUP", settings.topic("officers"), "READ")
     allow_topics("reader", names, "READ")
+    allow_topics("scaler", [settings.topic(topics.PORT_EVENTS)])
+    allow("scaler", "GROUP", settings.group_id, "DESCRIBE")
     return entries
 
 

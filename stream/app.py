@@ -61,6 +61,7 @@ def make_app(settings: Settings) -> GateApp:
         broker_request_timeout=max(REQUEST_S_MAX, settings.session_timeout_s),
         broker_check_crcs=True,
         consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=settings.instance_id or None,
         consumer_max_fetch_size=FETCH_BYTES_MAX,
         stream_buffer_maxsize=RUNS_WAITING_MAX,
         stream_wait_empty=False,

@@ -35,6 +35,7 @@ CONFIG_BYTES_MAX = 1 << 20
 OTHER_VARIABLES = (
     CONFIG_VARIABLE,
     "GATEJOIN_CACHE",
+    "GATEJOIN_CLANG",
     "GATEJOIN_DEBUG",
     "GATEJOIN_SANITIZE",
     "GATEJOIN_SEED",
@@ -143,6 +144,14 @@ class Settings:
         "Consumer group of the workers. A new name reads all events again from the first.",
         pattern=r"[A-Za-z0-9._-]{1,90}",
         form="1 to 90 letters, digits, dots, hyphens and underscores",
+    )
+    instance_id: str = _setting(
+        "",
+        "This worker's lasting name in the group (static membership): a restart within the session "
+        "takes its partitions back without moving any others. No two workers may share one.",
+        pattern=r"[A-Za-z0-9._-]{0,200}",
+        form="up to 200 letters, digits, dots, hyphens and underscores",
+        below="Empty: each restart moves partitions between all workers.",
     )
     partitions: int = _setting(
         8,

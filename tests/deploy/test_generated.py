@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 
 
-def generated() -> dict[str, str]:
+@cache
+def generated_module() -> ModuleType:
+    """deploy/generate.py, which is no module of a package."""
     specification = importlib.util.spec_from_file_location("generate", DEPLOY / "generate.py")
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
-    return module.contents()
+    return module
+
+
+@cache
+def generated() -> dict[str, str]:
+    """Each generated file's path below deploy/ and what it should hold."""
+    return generated_module().contents()
 
 
 @pytest.mark.parametrize("name", generated())

@@ -228,7 +228,7 @@ class Installation:
             "GATEJOIN_COMMIT_INTERVAL_S": "0.5",
         }
         if self.is_static:
-            settings["GATEJOIN_GROUP_INSTANCE"] = place.name
+            settings["GATEJOIN_INSTANCE_ID"] = place.name
         return settings
 
     def run(self, place: WorkerProcess) -> None:

@@ -25,7 +25,7 @@ TOP_LEVEL = {
 }
 TARGETS = [
     *("setup", "demo", "test", "fuzz", "instructions", "faults", "bench", "bench-e2e"),
-    *("lint", "format", "clean", "help"),
+    *("lint", "format", "sbom", "clean", "help"),
 ]
 CODE = {".py", ".pyx", ".pxd", ".pxi", ".pyi", ".h", ".c", ".sh", ".toml", ".yaml", ".yml"}
 # Each pattern says why nobody else could use what it finds.
