@@ -342,6 +342,9 @@ class Gate(Service):
         owned = self.partitions.get(fetched.partition)
         if owned is None:
             return  # lost while it waited; its new owner answers
+        owned.high_water = max(owned.high_water, fetched.high_water)
+        if owned.answered_offset < 0:
+            owned.answered_offset = fetched.run.base_offset
         await owned.decided.wait()
         while owned.waiting_bytes >= WAITING_BYTES_MAX and not owned.is_lost:
             await owned.wait_moved()
@@ -380,14 +383,11 @@ class Gate(Service):
         for event in events:
             fetched = cast(PartitionRun, event.value)
             runs.append(fetched.run)
-            owned.high_water = max(owned.high_water, fetched.high_water)
             metrics.batches.inc(fetched.run.batch_count)
             metrics.fetched_bytes.inc(fetched.run.batch_bytes)
             metrics.stage.labels("fetch").observe(taken_at - fetched.fetched_at)
             metrics.stage.labels("decode").observe(fetched.decode_seconds)
         metrics.runs.inc(len(runs))
-        if owned.answered_offset < 0:
-            owned.answered_offset = runs[0].base_offset
         engine = self._started_engine()
 
         def apply() -> None:

@@ -9,21 +9,41 @@ from __future__ import annotations
 
 from pathlib import Path
 
-#: One of these holds the limit of the container; "max", or a number near 2^63, is none.
-CONTROL_GROUP_FILES = ("fs/cgroup/memory.max", "fs/cgroup/memory/memory.limit_in_bytes")
+# A limit is "max", or a number near 2^63, where there is none.
 
 
 def memory_limit_bytes(sys: Path = Path("/sys"), proc: Path = Path("/proc")) -> int:
     """The limit in bytes; 0 where the system tells none."""
     limits = [_machine_bytes(proc)]
-    for name in CONTROL_GROUP_FILES:
+    for path in _limit_files(sys / "fs/cgroup", proc):
         try:
-            text = (sys / name).read_text().strip()
+            text = path.read_text().strip()
         except OSError:
             continue
         if text.isdigit():
             limits.append(int(text))
     return min((limit for limit in limits if limit > 0), default=0)
+
+
+def _limit_files(groups: Path, proc: Path) -> list[Path]:
+    """Where limits may be told: of the group that the process is in, if it can be seen from here,
+    and of the topmost one, which inside a container is the container's."""
+    names = [""]
+    try:
+        for line in (proc / "self/cgroup").read_text().splitlines():
+            _, controllers, name = line.split(":", 2)
+            if not controllers or "memory" in controllers.split(","):
+                names.append(name.strip("/"))
+    except (OSError, ValueError):
+        pass
+    return [
+        path
+        for name in dict.fromkeys(names)
+        for path in (
+            groups / name / "memory.max",
+            groups / "memory" / name / "memory.limit_in_bytes",
+        )
+    ]
 
 
 def _machine_bytes(proc: Path) -> int:

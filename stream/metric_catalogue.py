@@ -55,7 +55,7 @@ LABELS: dict[str, Label] = {
     "partition": Label("partitions of port-events that the worker owns", None),
     "python": Label("the version of Python", 1),
     "queue": Label(", ".join(QUEUES), len(QUEUES)),
-    "reason": Label("codes of the rules, or reasons of a reject", 24),
+    "reason": Label("codes of the rules, or reasons of a reject", 31),
     "rule_set": Label("the name of the rows in force today", 1),
     "stage": Label(", ".join(STAGES), len(STAGES)),
     "state": Label(", ".join(PARTITION_STATES), len(PARTITION_STATES)),

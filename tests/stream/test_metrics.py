@@ -265,6 +265,16 @@ def test_pauses_of_the_garbage_collector_are_seen_until_the_end() -> None:
         ({"proc/meminfo": "MemTotal: 4 kB\n", "sys/fs/cgroup/memory.max": "max\n"}, 4096),
         ({"proc/meminfo": "MemTotal: 4 kB\n", "sys/fs/cgroup/memory.max": "1024\n"}, 1024),
         ({"sys/fs/cgroup/memory/memory.limit_in_bytes": "2048\n"}, 2048),
+        (
+            {
+                "proc/self/cgroup": "4:cpu:/b\n3:memory:/a/b\n0::/c\n",
+                "sys/fs/cgroup/memory/memory.limit_in_bytes": "2048\n",
+                "sys/fs/cgroup/memory/a/b/memory.limit_in_bytes": "1024\n",
+                "sys/fs/cgroup/b/memory.max": "1\n",
+            },
+            1024,
+        ),
+        ({"proc/self/cgroup": "0::/c\n", "sys/fs/cgroup/c/memory.max": "512\n"}, 512),
     ],
 )
 def test_the_memory_limit_is_the_tightest(tmp_path, files, limit) -> None:
