@@ -17,8 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import aiokafka
@@ -27,6 +26,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from core_ext.record_batch import DECOMPRESSED_BYTES_MAX, FetchDecoder, RecordBatchError, RecordRun
+from stream.transport.frames import FrameClient, rebound
 
 log = logging.getLogger(__name__)
 
@@ -43,20 +43,6 @@ CANCEL_S = 0.1
 
 BATCH_LENGTH_FIELD_END = 12
 BATCH_MAGIC_END = 17
-
-
-def rebound(function: Callable[..., Any], **names: Any) -> Any:
-    """The same function with some of its module's names bound to other objects."""
-    source = cast(types.FunctionType, function)
-    copy = types.FunctionType(
-        source.__code__,
-        {**source.__globals__, **names},
-        source.__name__,
-        source.__defaults__,
-        source.__closure__,
-    )
-    copy.__kwdefaults__ = source.__kwdefaults__
-    return copy
 
 
 class PartitionRun:
@@ -92,7 +78,7 @@ class PartitionRun:
 class FetchedBytes:
     """Stands where aiokafka has MemoryRecords: the bytes, and whether a whole batch is there."""
 
-    def __init__(self, data: bytes | None) -> None:
+    def __init__(self, data: bytes | memoryview | None) -> None:
         self.data = data or b""
 
     def has_next(self) -> bool:
@@ -272,11 +258,18 @@ class RunFetcher(aiokafka_fetcher.Fetcher):  # type: ignore[misc]
         return max(at_least, known if known is not None else state.highwater or 0)
 
 
+init_with_frames = rebound(aiokafka.AIOKafkaConsumer.__init__, AIOKafkaClient=FrameClient)
+
+
 class RunConsumer(aiokafka.AIOKafkaConsumer):  # type: ignore[misc]
     """aiokafka's consumer, read by runs; everything but ``get_runs`` is aiokafka's.
 
     ``getone``, ``getmany`` and iterating, which give records, are not to be used.
     """
+
+    def __init__(self, *topics: str, **options: Any) -> None:
+        """Takes what aiokafka's consumer takes."""
+        init_with_frames(self, *topics, **options)
 
     start = rebound(aiokafka.AIOKafkaConsumer.start, Fetcher=RunFetcher)
 
