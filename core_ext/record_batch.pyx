@@ -13,7 +13,7 @@ from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndS
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport INT32_MAX, int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 import zlib
 
@@ -215,6 +215,46 @@ cdef class RecordRun:
         while self.count and self.records[self.count - 1].offset >= offset:
             self.count -= 1
         self.last_offset = offset - 1
+
+    def split(self, int64_t offset) -> RecordRun:
+        """Takes the records from `offset` on out of this run; returns them as a run of their own.
+
+        Raises ValueError unless both keep something, MemoryError if memory is exhausted."""
+        cdef Py_ssize_t kept = self.count
+        cdef RecordRun rest = RecordRun.__new__(RecordRun)
+        if not self.base_offset < offset <= self.last_offset:
+            raise ValueError(f"splitting at {offset} leaves one half of {self!r} empty")
+        while kept and self.records[kept - 1].offset >= offset:
+            kept -= 1
+        rest.count = rest.capacity = self.count - kept
+        rest.records = <record_view *> malloc(max(rest.count, 1) * sizeof(record_view))
+        if rest.records == NULL:
+            raise MemoryError()
+        if rest.count:
+            memcpy(rest.records, self.records + kept, rest.count * sizeof(record_view))
+        rest.base_offset = offset
+        rest.last_offset = self.last_offset
+        rest.owners = self.owners
+        self.count = kept
+        self.last_offset = offset - 1
+        return rest
+
+    def last_value(self, bytes key not None):
+        """The value (bytes, or None) and offset of the last record with `key`, or None."""
+        cdef Py_ssize_t i = self.count - 1
+        cdef record_view *record
+        while i >= 0:
+            record = &self.records[i]
+            if record.key_length == len(key) and not memcmp(
+                    record.key, PyBytes_AS_STRING(key), len(key)):
+                return (
+                    None if record.value_length < 0
+                    else PyBytes_FromStringAndSize(
+                        <const char *> record.value, record.value_length),
+                    record.offset,
+                )
+            i -= 1
+        return None
 
     def __len__(self) -> int:
         return self.count

@@ -89,7 +89,6 @@ def access_list(settings: Settings, principal_prefix: str = "User:gatejoin-") ->
     # Its own output is where a worker that takes over reads how far it had come.
     allow_topics("worker", outputs, "READ", "WRITE")
     allow("worker", "GROUP", settings.group_id, "READ")
-    allow("worker", "GROUP", f"{settings.group_id}-customs-rejects", "READ")
     # One transactional id for each partition fences whoever had it before.
     allow(
         "worker", "TRANSACTIONAL_ID", f"{settings.group_id}-", "WRITE", "DESCRIBE",

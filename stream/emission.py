@@ -59,6 +59,8 @@ REQUESTS_MAX = 2
 # Between two attempts after an error that is said to pass, at first and at most.
 RETRY_S = 0.05
 RETRY_S_MAX = 1.0
+# Younger trouble is not worth a word: a new topic's leader takes a moment to be known everywhere.
+TROUBLE_S = 1.0
 # Between two looks at whether a worker that may not send may send again.
 HOLD_S = 0.1
 
@@ -519,8 +521,10 @@ class Emission:
         now = time.monotonic()
         if now - self._told_at < ATTEMPT_S_MAX:
             return
-        self._told_at = now
         since = [lane.waiting_since for lane in self._lanes.values() if lane.waiting_since]
+        if now - min(since, default=now) < TROUBLE_S:
+            return
+        self._told_at = now
         log.warning(
             "the broker takes nothing (%s): %d bytes wait for its acknowledgement since %.0f s; "
             "waiting on",

@@ -98,9 +98,42 @@ class Engine:
         """Applies a run of port events of one partition."""
         self.matcher.apply(PORT_EVENTS, partition, run, now_us)
 
-    def restore_events(self, partition: int, run: RecordRun) -> None:
-        """Applies port events that were applied before: state comes back, nothing is said."""
-        self.matcher.restore_events(partition, run, silent=True)
+    def take_unit_changes(self, partition: int, now_us: int, bytes_max: int) -> OutputRun:
+        """Returns states of units that changed since the last call, ``bytes_max`` or a little more;
+        none once all are taken."""
+        return self.matcher.take_unit_changes(partition, now_us // 1000, bytes_max)
+
+    def restore_units(self, partition: int, run: RecordRun) -> int:
+        """Takes states of units back from the changelog; returns how many.
+
+        Raises StateError, changing nothing, if a record can't be used.
+        """
+        return self.matcher.restore_units(partition, run)
+
+    def clock_us(self, partition: int) -> int | None:
+        """Returns a partition's clock, None before its first record."""
+        return self.matcher.clock_us(partition)
+
+    def set_clock(self, partition: int, clock_us: int) -> None:
+        """Sets the clock of a partition whose units came back; nothing is raised."""
+        self.matcher.set_clock(partition, clock_us)
+
+    def suppress_alerts(self, partition: int, run: RecordRun) -> None:
+        """Notes published alerts, which are not to be raised again."""
+        self.matcher.suppress_alerts(partition, run)
+
+    def suppress_rejects(self, partition: int, run: RecordRun) -> None:
+        """Notes published rejects, which are not to be written again."""
+        self.matcher.suppress_rejects(partition, run)
+
+    def suppressed_clear(self, partition: int) -> None:
+        """Forgets what the two above noted."""
+        self.matcher.suppressed_clear(partition)
+
+    def restore_events(self, partition: int, run: RecordRun, *, silent: bool) -> None:
+        """Applies port events that may have been applied before: nothing is decided; alerts and
+        rejects that are not noted as published are made up, unless ``silent``."""
+        self.matcher.restore_events(partition, run, silent)
 
     def restore_decisions(self, run: RecordRun) -> None:
         """Takes published decisions back: each check knows how far it had been decided."""

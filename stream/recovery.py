@@ -1,13 +1,11 @@
-"""The movement state of a partition, back into the engine's memory after it changed hands.
+"""The state of a partition, back into the engine's memory after it changed hands.
 
-What it is: reads again what made the state: the partition's events from the first to the last that
-was answered (nothing is said of them), then its alerts and decisions (so that nothing is raised
-twice, and each check knows how far it had been decided).
-Who calls it: ``stream.gate``, when a partition is assigned and before any of its events is applied.
-What it must never know: how the engine keeps its state.
-
-The seam is ``restore``: a changelog or a snapshot that makes reading from the first event needless
-replaces what is behind it, and nobody else has to know.
+What it is: the reading that ``stream.partition.TakeOver`` plans: the changelog of unit states; of
+decisions, alerts and rejects the tail that the states do not tell of; and the last events. Where
+there is no usable changelog, everything is read from the first event on.
+Who calls it: ``stream.owned_partition``, once the partition is fenced and before any of its events
+is applied.
+What it must never know: how the engine keeps its state; how what is said is sent.
 """
 
 from __future__ import annotations
@@ -16,31 +14,252 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
+from core_ext.matcher import StateError
 from core_ext.record_batch import RecordRun
 from stream import topics
 from stream.connection import client_options
+from stream.engine_calls import EngineCalls
+from stream.partition import (
+    EFFECTS,
+    META_KEY,
+    Extent,
+    Meta,
+    MetaError,
+    TakeOver,
+    decode_meta,
+)
 from stream.settings import Settings
 from stream.topic_reader import POLL_S, RETRY_S, start_consumer
 from stream.transport import RunConsumer
 
 log = logging.getLogger(__name__)
 
-# What a partition's state is made of, in the order in which it is read.
-RESTORED = (topics.PORT_EVENTS, topics.ALERTS, topics.DECISIONS)
-# How many of the last decisions are looked at first for the event that they answer; nearly always
-# the very last one names it.
-DECISIONS_LOOKED_AT = 1000
+# How many of the last records of an output are looked at first for the event that they answer;
+# nearly always the very last one names it.
+LOOKED_AT = 1000
+# A log that has records and gives none for so long is reported.
+TELL_S = 10.0
 
-#: Called with the plain name of the topic and a run of it, in order.
-OnRun = Callable[[str, RecordRun], Awaitable[None]]
+#: Makes a call of the engine and sends what it has to say.
+Speak = Callable[[Callable[[], None]], Awaitable[None]]
 #: Called with how far the restore is, 0 to 1.
 OnProgress = Callable[[float], None]
+
+#: The member of a record that names the record that caused it.
+CAUSES = {topics.DECISIONS: "trigger", topics.REJECTS: "source"}
+
+
+class Restorer:
+    """Brings one partition back.
+
+    Args:
+        partition: its number.
+        calls: of the engine, whose customs' side is whole and whose partition is empty.
+        speak: for the calls that make up what was not said.
+        on_progress: told how far it is.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        partition: int,
+        calls: EngineCalls,
+        speak: Speak,
+        on_progress: OnProgress,
+    ) -> None:
+        self._settings = settings
+        self._partition = partition
+        self._calls = calls
+        self._speak = speak
+        self._on_progress = on_progress
+        self._done = self._total = 0
+        #: Timestamp of the newest event that was read.
+        self.newest_ms = -1
+        #: How far customs' records have been spoken for, by ``topic/partition``.
+        self.spoken: dict[str, int] = {}
+        #: What was read, for people.
+        self.told = ""
+
+    async def run(self, on_planned: Callable[[TakeOver], None]) -> TakeOver:
+        """Reads all of it; ``on_planned`` is called before anything is said. Waits, with a message,
+        while no broker answers.
+
+        Raises TakeOverError if the logs do not hold what is needed.
+        """
+        number, engine = self._partition, self._calls.engine
+        consumer = await start_consumer(self._settings, f"gatejoin-restore-{number}")
+        try:
+            extents = await self._extents(consumer)
+            meta, why = await self._read_states(consumer, extents[topics.UNIT_STATES])
+            if meta is None:
+                await self._calls.quiet(partial(engine.forget_partition, number))
+            take_over = TakeOver(
+                number,
+                meta,
+                why,
+                await committed_offset(self._settings, number),
+                extents[topics.PORT_EVENTS],
+                {name: extents[name] for name in EFFECTS},
+                self._calls.partition_counts[topics.PORT_EVENTS],
+            )
+            if meta is None:
+                log.warning(
+                    "partition %d: %s; its state is made again from its events, decisions and "
+                    "alerts from the first on",
+                    number,
+                    why,
+                )
+            for name in CAUSES:
+                extent = Extent(take_over.tails[name], extents[name].end)
+                take_over.answered(await self._last_cause(consumer, name, extent))
+            on_planned(take_over)
+            if meta is not None:
+                self.spoken.update(meta.spoken)
+                if meta.clock_us is not None:
+                    await self._calls.quiet(partial(engine.set_clock, number, meta.clock_us))
+            await self._read_effects(consumer, take_over, extents)
+            self._on_progress(1.0)
+            self.told += f", {self._done} events, decisions, alerts and rejects"
+            return take_over
+        finally:
+            await consumer.stop()
+
+    def _topic_partition(self, name: str) -> TopicPartition:
+        return TopicPartition(self._settings.topic(name), self._partition)
+
+    async def _extents(self, consumer: RunConsumer) -> dict[str, Extent]:
+        names = (topics.PORT_EVENTS, topics.UNIT_STATES, *EFFECTS)
+        parts = [self._topic_partition(name) for name in names]
+        begins = await consumer.beginning_offsets(parts)
+        ends = await consumer.end_offsets(parts)
+        return {
+            name: Extent(begins[part], ends[part]) for name, part in zip(names, parts, strict=True)
+        }
+
+    async def _read(
+        self, consumer: RunConsumer, name: str, begin: int, end: int
+    ) -> AsyncIterator[RecordRun]:
+        """The runs of this partition of a topic from ``begin`` to just before ``end``."""
+        part = self._topic_partition(name)
+        position = begin
+        moved_at = time.monotonic()
+        consumer.assign([part])
+        consumer.seek(part, position)
+        while position < end:
+            fetched = (await consumer.get_runs(POLL_S)).get(part, ())
+            if not fetched and time.monotonic() - moved_at > TELL_S:
+                moved_at = time.monotonic()
+                log.warning(
+                    "partition %d of %s: no record since %.0f s, at offset %d of %d; waiting on",
+                    self._partition, part.topic, TELL_S, position, end,
+                )  # fmt: skip
+            for it in fetched:
+                if position >= end:
+                    break
+                moved_at = time.monotonic()
+                it.run.cut(end)
+                yield it.run
+                self._done += it.run.last_offset + 1 - position
+                position = it.run.last_offset + 1
+                if self._total:
+                    self._on_progress(min(1.0, self._done / self._total))
+
+    # ---- the changelog ---------------------------------------------------------------------------
+
+    async def _read_states(self, consumer: RunConsumer, extent: Extent) -> tuple[Meta | None, str]:
+        """Brings the units back; returns the last meta record, or None and why there is none."""
+        if extent.begin > 0:
+            return None, f"its changelog begins at offset {extent.begin}, not at 0"
+        restore_units = self._calls.engine.restore_units
+        found: tuple[bytes | None, int] | None = None
+        units, started = 0, time.monotonic()
+        self._done, self._total = 0, 2 * extent.end  # the other half is for what follows
+        try:
+            async for run in self._read(consumer, topics.UNIT_STATES, 0, extent.end):
+                units += await self._calls.quiet(partial(restore_units, self._partition, run))
+                found = run.last_value(META_KEY) or found
+        except StateError as error:
+            return None, f"its changelog can't be used ({error})"
+        if found is None:
+            return None, "its changelog has nothing yet"
+        value, offset = found
+        try:
+            meta = decode_meta(value)
+        except MetaError as error:
+            return None, f"its changelog can't be used (record {META_KEY!r} at {offset}: {error})"
+        self.told = f"{units} states of units read in {time.monotonic() - started:.1f} s"
+        return meta, ""
+
+    # ---- the rest --------------------------------------------------------------------------------
+
+    async def _last_cause(self, consumer: RunConsumer, name: str, extent: Extent) -> int:
+        """Offset of the last event that a record of an output names as its cause, -1 if none."""
+        port_events = self._settings.topic(topics.PORT_EVENTS)
+        begin, end = extent
+        look_back = LOOKED_AT
+        while begin < end:
+            position = max(begin, end - look_back)
+            last = -1
+            async for run in self._read(consumer, name, position, end):
+                for _, value, _, _ in run:
+                    cause = json.loads(value or b"{}").get(CAUSES[name]) or {}
+                    if (cause.get("topic"), cause.get("partition")) == (
+                        port_events,
+                        self._partition,
+                    ):
+                        last = max(last, cause["offset"])
+            if last >= 0 or position == begin:
+                return last
+            end = position  # all of these were about customs' records
+            look_back *= 8
+        return -1
+
+    async def _read_effects(
+        self, consumer: RunConsumer, take_over: TakeOver, extents: dict[str, Extent]
+    ) -> None:
+        number, engine, quiet = self._partition, self._calls.engine, self._calls.quiet
+        tails = {name: (take_over.tails[name], extents[name].end) for name in EFFECTS}
+        self._done = (self._done + 1) // 2  # what is left of the first half
+        self._total = self._done + take_over.record_count()
+        async for run in self._read(consumer, topics.ALERTS, *tails[topics.ALERTS]):
+            await quiet(partial(engine.suppress_alerts, number, run))
+        async for run in self._read(consumer, topics.REJECTS, *tails[topics.REJECTS]):
+            await quiet(partial(engine.suppress_rejects, number, run))
+            self._note_spoken(run)
+        begin = max(take_over.events_from, extents[topics.PORT_EVENTS].begin)
+        async for run in self._read(consumer, topics.PORT_EVENTS, begin, take_over.events_until):
+            self.newest_ms = max(self.newest_ms, run.last_timestamp_ms)
+            await self._apply_again(run, take_over.silent_until)
+        async for run in self._read(consumer, topics.ALERTS, *tails[topics.ALERTS]):
+            await quiet(partial(engine.restore_alerts, run))
+        async for run in self._read(consumer, topics.DECISIONS, *tails[topics.DECISIONS]):
+            await self._speak(partial(engine.restore_decisions, run))
+
+    async def _apply_again(self, run: RecordRun, silent_until: int) -> None:
+        number, engine = self._partition, self._calls.engine
+        if run.base_offset < silent_until:
+            rest = run.split(silent_until) if run.last_offset >= silent_until else None
+            await self._calls.quiet(partial(engine.restore_events, number, run, silent=True))
+            if rest is None:
+                return
+            run = rest
+        await self._speak(partial(engine.restore_events, number, run, silent=False))
+
+    def _note_spoken(self, run: RecordRun) -> None:
+        """Notes which of customs' records have a reject."""
+        customs = {self._settings.topic(name) for name in topics.CUSTOMS}
+        for _, value, _, _ in run:
+            source = json.loads(value or b"{}").get("source") or {}
+            if source.get("topic") in customs:
+                name = f"{source['topic']}/{source['partition']}"
+                self.spoken[name] = max(source["offset"] + 1, self.spoken.get(name, 0))
 
 
 async def committed_offset(settings: Settings, partition: int) -> int:
@@ -62,77 +281,3 @@ async def committed_offset(settings: Settings, partition: int) -> int:
             await asyncio.sleep(RETRY_S)
         finally:
             await admin.close()
-
-
-async def answered_offset(
-    consumer: RunConsumer, decisions: TopicPartition, port_events: str, begin: int, end: int
-) -> int:
-    """The offset after the last event that a decision of this partition names as its trigger.
-
-    Offsets are committed after the answers are written, so the answers may be ahead. 0 if no
-    decision names one.
-    """
-    look_back = DECISIONS_LOOKED_AT
-    while True:
-        position = max(begin, end - look_back)
-        answered = 0
-        consumer.seek(decisions, position)
-        while position < end:
-            for fetched in (await consumer.get_runs(POLL_S)).get(decisions, ()):
-                for _, value, _, _ in fetched.run:
-                    trigger = json.loads(value or b"{}").get("trigger") or {}
-                    if trigger.get("topic") == port_events:
-                        answered = max(answered, trigger["offset"] + 1)
-                position = fetched.run.last_offset + 1
-        if answered or end - look_back <= begin:
-            return answered
-        look_back *= 8  # all of these were about customs' records
-
-
-async def restore(
-    settings: Settings, partition: int, on_run: OnRun, on_progress: OnProgress
-) -> None:
-    """Reads what made the state of ``partition`` and hands it over run by run.
-
-    Events come first, up to the last one that is committed or that a decision answers; then all
-    alerts and decisions that were written before this began. Waits, with a message, while no
-    broker answers.
-    """
-    started = time.monotonic()
-    committed = await committed_offset(settings, partition)
-    consumer = await start_consumer(settings, f"gatejoin-restore-{partition}")
-    try:
-        events, decisions, alerts = (
-            TopicPartition(settings.topic(name), partition) for name in RESTORED
-        )
-        begins = await consumer.beginning_offsets([events, decisions, alerts])
-        ends = dict(await consumer.end_offsets([events, decisions, alerts]))
-        consumer.assign([decisions])
-        answered = await answered_offset(
-            consumer, decisions, events.topic, begins[decisions], ends[decisions]
-        )
-        ends[events] = min(max(committed, answered), ends[events])
-        total = sum(max(0, ends[part] - begins[part]) for part in ends)
-        done = 0
-        for name, part in zip(RESTORED, (events, alerts, decisions), strict=True):
-            position = begins[part]
-            consumer.assign([part])
-            consumer.seek(part, position)
-            while position < ends[part]:
-                for fetched in (await consumer.get_runs(POLL_S)).get(part, ()):
-                    if position >= ends[part]:
-                        break
-                    fetched.run.cut(ends[part])  # what follows has not been answered
-                    await on_run(name, fetched.run)
-                    done += fetched.run.last_offset + 1 - position
-                    position = fetched.run.last_offset + 1
-                    on_progress(min(1.0, done / total))
-        on_progress(1.0)
-        log.info(
-            "partition %d: state is back from %d events, decisions and alerts after %.1f s",
-            partition,
-            done,
-            time.monotonic() - started,
-        )
-    finally:
-        await consumer.stop()

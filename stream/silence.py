@@ -6,7 +6,7 @@ Who calls it: ``stream.gate``, if GATEJOIN_SILENT_OPERATOR_MINUTES is not 0.
 What it must never know: what an operator has sent.
 
 Each worker sees only the events of its own partitions. So each publishes, with its other aggregates
-(``stream.aggregates``), when an operator last spoke on a partition: the compacted topic
+(``stream.engine_calls``), when an operator last spoke on a partition: the compacted topic
 operator-activity, keyed operatorID/partition. The watch follows that topic and the operators.
 Three things make an alert safe to raise:
 
@@ -22,6 +22,7 @@ Three things make an alert safe to raise:
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -32,8 +33,8 @@ from aiokafka.structs import TopicPartition
 
 from core_ext.record_batch import OutputRun, RecordRun
 from stream import record_json, topics
-from stream.aggregates import Submit, encode_cells
 from stream.connection import client_options
+from stream.engine_calls import encode_cells
 from stream.live_registry import LiveRegistry
 from stream.metric_collectors import SilentOperators
 from stream.moments import day_of, midnight_us, utc_text
@@ -50,6 +51,10 @@ SETTLE_MS = 30_000
 LIVE_MS = 86_400_000
 # By so much the clocks of brokers and workers may differ.
 CLOCKS_MS = 300_000
+
+
+#: Hands batches to the producer; the futures are done when the broker has them.
+Submit = Callable[[str, int, list[tuple[bytes, int]]], list["asyncio.Future[int]"]]
 
 
 class Silence(NamedTuple):

@@ -27,7 +27,9 @@ PORT_EVENTS = "port-events"
 DECISIONS = "decisions"
 ALERTS = "alerts"
 REJECTS = "rejects"
-#: What the workers add up (``stream.aggregates``); nobody else's affair.
+#: What the workers need to know to take a partition over (``stream.partition``).
+UNIT_STATES = "unit-states"
+#: What the workers add up (``stream.owned_partition`` publishes it); nobody else's affair.
 VOLUMES = "volumes"
 STOCK = "stock"
 OPERATOR_ACTIVITY = "operator-activity"
@@ -37,7 +39,7 @@ AGGREGATES = (VOLUMES, STOCK, OPERATOR_ACTIVITY)
 #: Customs' side, in the order in which it is loaded; the index is the engine's number of the topic.
 CUSTOMS = (OPERATORS, DECLARATIONS, HOLDS)
 #: Topics in which a unit has the same partition number.
-COPARTITIONED = (PORT_EVENTS, DECISIONS, ALERTS)
+COPARTITIONED = (PORT_EVENTS, DECISIONS, ALERTS, REJECTS, UNIT_STATES)
 
 # Between two attempts while no broker answers; each is logged.
 RETRY_S = 2.0
@@ -55,6 +57,12 @@ CUSTOMS_MESSAGE_BYTES_MAX = 2 << 20
 # Cells change each second, and a broker compacts only segments that are closed. Smaller ones make
 # more files; larger ones make whoever sums up read more of what is superseded.
 AGGREGATE_SEGMENT_BYTES = 32 << 20
+# The same for the states of units: what a restore reads is at most a few segments more than the
+# states themselves. Half of a segment may be superseded before it is compacted.
+STATES_SEGMENT_BYTES = 64 << 20
+STATES_DIRTY_RATIO = 0.3
+# A state is as large as the unit's history; a lot with a hundred thousand events has 10 MB.
+STATE_MESSAGE_BYTES_MAX = 64 << 20
 
 
 class TopicsError(RuntimeError):
@@ -71,7 +79,7 @@ class TopicDeclaration:
 
 
 def declarations(settings: Settings) -> list[TopicDeclaration]:
-    """All topics of the contract, and the worker's own aggregates.
+    """All topics of the contract, and the worker's own.
 
     Retention goes by the records' timestamps. History is sent with its own dates, so on what comes
     in it must be off, or a year of the past would be deleted as soon as it arrived. What the worker
@@ -83,6 +91,12 @@ def declarations(settings: Settings) -> list[TopicDeclaration]:
         "max.message.bytes": str(CUSTOMS_MESSAGE_BYTES_MAX),
     }
     aggregate = {"cleanup.policy": "compact", "segment.bytes": str(AGGREGATE_SEGMENT_BYTES)}
+    states = {
+        "cleanup.policy": "compact",
+        "segment.bytes": str(STATES_SEGMENT_BYTES),
+        "min.cleanable.dirty.ratio": str(STATES_DIRTY_RATIO),
+        "max.message.bytes": str(STATE_MESSAGE_BYTES_MAX),
+    }
     history = {"cleanup.policy": "delete", "retention.ms": str(FOREVER_MS)}
     written = {**history, "message.timestamp.type": "LogAppendTime"}
     days = settings.decisions_retention_days
@@ -95,6 +109,7 @@ def declarations(settings: Settings) -> list[TopicDeclaration]:
         TopicDeclaration(DECISIONS, settings.partitions, decided),
         TopicDeclaration(ALERTS, settings.partitions, written),
         TopicDeclaration(REJECTS, settings.partitions, written),
+        TopicDeclaration(UNIT_STATES, settings.partitions, states),
         TopicDeclaration(VOLUMES, settings.customs_partitions, aggregate),
         TopicDeclaration(STOCK, settings.customs_partitions, aggregate),
         TopicDeclaration(OPERATOR_ACTIVITY, settings.customs_partitions, aggregate),
@@ -107,8 +122,8 @@ async def ensure_topics(settings: Settings) -> dict[str, int]:
     Waits, with a message, for as long as no broker answers.
 
     Raises:
-        TopicsError: if the broker refuses a topic, or if port-events, decisions and alerts have
-            different numbers of partitions.
+        TopicsError: if the broker refuses a topic, or if topics in which a unit has one partition
+            have different numbers of partitions.
     """
     while True:
         admin = AIOKafkaAdminClient(client_id="gatejoin-topics", **client_options(settings))
@@ -176,6 +191,6 @@ def _check_copartitioned(settings: Settings, counts: Mapping[str, int]) -> None:
     if len({counts[name] for name in COPARTITIONED}) > 1:
         found = ", ".join(f"{settings.topic(name)} has {counts[name]}" for name in COPARTITIONED)
         raise TopicsError(
-            f"{found} partitions, but a unit must have the same partition number in all three: "
+            f"{found} partitions, but a unit must have the same partition number in all of them: "
             "delete and make again the ones that carry nothing yet"
         )

@@ -16,17 +16,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from aiokafka.partitioner import murmur2
 
-from stream.aggregates import INTERVAL_S, Aggregates
 from stream.live_report import read_live_report
 from stream.live_topics import LiveTopicsError
 from stream.moments import DAY_US, day_of, midnight_us, parse_day, utc_text
 from stream.report import Report, read_report
 from stream.settings import Settings
 from stream.topics import ensure_topics
-from tests.stream.kafka_tools import read, send, until
+from tests.stream.kafka_tools import read, send
 from tests.stream.test_worker import PARTITIONS, Worker, Year, running
 
 WAIT_S_MAX = 60.0
@@ -259,41 +257,3 @@ def test_a_silent_operator_is_reported_once(kafka: str, topic_prefix: str, tmp_p
         "detail": {"silentSince": utc_text(first_ms * 1000), "silentMinutes": 1},
         "raisedDateTime": utc_text((first_ms + 60_000) * 1000),
     }
-
-
-# ---- the writer alone ----------------------------------------------------------------------------
-
-
-def test_what_changes_within_a_second_is_published_once() -> None:
-    async def scenario() -> None:
-        taken_at: list[float] = []
-
-        async def take() -> list[tuple[str, int, list[tuple[bytes, int]]]]:
-            taken_at.append(time.monotonic())
-            return [("volumes", 0, [(b"", 1)])]
-
-        waiting: list[asyncio.Future[int]] = []
-
-        def submit(*_: object) -> list[asyncio.Future[int]]:
-            waiting.append(asyncio.get_running_loop().create_future())
-            return waiting[-1:]
-
-        aggregates = Aggregates(take, submit)
-        running_task = asyncio.create_task(aggregates.run())
-        covered = [aggregates.cover() for _ in range(100)]
-        await until(lambda: len(waiting) == 1)
-        assert not any(future.done() for future in covered)
-        next_covered = [aggregates.cover() for _ in range(100)]
-        waiting[0].set_result(None)
-        await asyncio.wait_for(asyncio.gather(*covered), WAIT_S_MAX)
-        assert not any(future.done() for future in next_covered)
-        await until(lambda: len(waiting) == 2)
-        assert taken_at[1] - taken_at[0] >= 0.99 * INTERVAL_S
-        waiting[1].set_exception(OSError("for good"))
-        for future in next_covered:
-            with pytest.raises(OSError, match="for good"):
-                await future
-        with pytest.raises(OSError, match="for good"):
-            await running_task
-
-    asyncio.run(scenario())

@@ -1,15 +1,14 @@
-"""Rejects of customs' records are published once, whoever reads those records and how often."""
+"""Rejects of customs' records are handed out once, whoever reads those records and how often."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 
-from core_ext.record_batch import OutputRun
+import pytest
+
+from core_ext.record_batch import FetchDecoder, OutputRun
+from stream import customs_rejects as customs_rejects_module
 from stream.customs_rejects import CustomsRejects
-from stream.settings import Settings
-from stream.topics import ensure_topics
-from tests.stream.kafka_tools import emission, read
 
 
 def rejects(topic: str, offsets: range) -> OutputRun:
@@ -20,30 +19,46 @@ def rejects(topic: str, offsets: range) -> OutputRun:
     return run
 
 
-def test_each_reject_is_published_once(kafka: str, topic_prefix: str) -> None:
-    settings = Settings(broker=kafka, topic_prefix=topic_prefix, partitions=2)
-    holds = settings.topic("holds")
+class Said:
+    """Where a worker hands its rejects out: their offsets, in order."""
 
-    async def published() -> list[int]:
-        records = await read(kafka, settings.topic("rejects"), 2)
-        return [json.loads(value or b"")["source"]["offset"] for _, _, _, value, _ in records]
+    def __init__(self) -> None:
+        self.offsets: list[int] = []
 
-    async def scenario() -> None:
-        counts = await ensure_topics(settings)
-        async with emission(kafka) as sender:
-            first, second = (CustomsRejects(settings, sender, counts) for _ in range(2))
-            for worker in (first, second):  # both read everything
-                worker.hold(rejects(holds, range(5)))
-                await worker.speak()
-            assert await published() == []  # nobody speaks yet
-            await first.start_speaking()
-            assert await published() == [0, 1, 2, 3, 4]
-            first.hold(rejects(holds, range(5, 7)))
-            await first.speak()
-            await first.stop_speaking()
-            second.hold(rejects(holds, range(5, 9)))
-            await second.start_speaking()
-            assert await published() == list(range(9))
-            await second.stop_speaking()
+    def __call__(self, batches: list[tuple[bytes, int]]) -> None:
+        for batch, _ in batches:
+            for run in FetchDecoder(batch):
+                self.offsets += [
+                    json.loads(value or b"")["source"]["offset"] for _, value, *_ in run
+                ]
 
-    asyncio.run(scenario())
+
+def test_each_reject_is_handed_out_once() -> None:
+    first, second = CustomsRejects("none"), CustomsRejects("none")
+    said = Said()
+    for worker in (first, second):  # both read everything
+        worker.hold(rejects("holds", range(5)))
+        worker.speak()
+    assert said.offsets == []  # nobody speaks yet
+    first.start_speaking({}, said)
+    assert said.offsets == [0, 1, 2, 3, 4]
+    first.hold(rejects("holds", range(5, 7)))
+    first.speak()
+    first.stop_speaking()
+    second.hold(rejects("holds", range(5, 9)))
+    second.start_speaking(first.spoken(), said)
+    assert said.offsets == list(range(9))
+    assert second.spoken() == {"holds/0": 9}
+
+
+def test_what_waits_for_a_speaker_is_bounded(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    size = len(rejects("holds", range(1)).__iter__().__next__()[1] or b"")
+    monkeypatch.setattr(customs_rejects_module, "HELD_BYTES_MAX", 3 * size)
+    worker, said = CustomsRejects("none"), Said()
+    worker.hold(rejects("holds", range(5)))
+    assert worker.held_bytes == 3 * size
+    assert caplog.text.count("dropped") == 2
+    worker.start_speaking({}, said)
+    assert said.offsets == [2, 3, 4]
