@@ -45,6 +45,21 @@ static inline void *memory_grow(void *array, uint64_t *capacity, uint64_t needed
     return array;
 }
 
+/* The same without the zeros, for who fills each element when it is first used. The memory of a large
+ * array is remapped, not copied, and what is not used yet is not touched: zeros for half a gigabyte
+ * would stop everybody for 100 ms. */
+static inline void *memory_extend(void *array, uint64_t *capacity, uint64_t needed, size_t element,
+                                  const char *what)
+{
+    if (needed <= *capacity)
+        return array;
+    uint64_t larger = *capacity ? *capacity : 16;
+    while (larger < needed)
+        larger *= 2;
+    *capacity = larger;
+    return memory_resize(array, larger * element, what);
+}
+
 /* ---- arena -------------------------------------------------------------------------------------
  * Blocks live in chunks of 4 MiB and never move, so a pointer stays good until its block is freed.
  *

@@ -66,8 +66,8 @@ static inline uint32_t unit_table_find_or_add(unit_table *table, const unit_name
         abort();
     }
     if (was_new) {
-        table->rows = (unit *)memory_grow(table->rows, &table->capacity, (uint64_t)row + 1,
-                                          sizeof *table->rows, "units");
+        table->rows = (unit *)memory_extend(table->rows, &table->capacity, (uint64_t)row + 1,
+                                            sizeof *table->rows, "units");
         memset(&table->rows[row], 0, sizeof table->rows[row]);
         table->rows[row].class_ = class_;
         table->rows[row].earliest_due_us = INT64_MAX;
