@@ -45,9 +45,9 @@ static inline void *memory_grow(void *array, uint64_t *capacity, uint64_t needed
     return array;
 }
 
-/* The same without the zeros, for who fills each element when it is first used. The memory of a large
- * array is remapped, not copied, and what is not used yet is not touched: zeros for half a gigabyte
- * would stop everybody for 100 ms. */
+/* The same without the zeros, for who fills each element when it is first used. The memory of a
+ * large array is remapped, not copied, and what is not used yet is not touched: zeros for half a
+ * gigabyte would stop everybody for 100 ms. */
 static inline void *memory_extend(void *array, uint64_t *capacity, uint64_t needed, size_t element,
                                   const char *what)
 {

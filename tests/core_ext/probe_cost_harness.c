@@ -1,6 +1,6 @@
 /*
- * What a probe and an insertion of unit_index.h cost, counted in lines of the tables instead of time,
- * for test_probe_cost.py, which compiles and judges it.
+ * What a probe and an insertion of unit_index.h cost, counted in lines of the tables instead of
+ * time, for test_probe_cost.py, which compiles and judges it.
  *
  * Usage: harness grow UNITS | churn ALIVE GENERATIONS | attack SET UNITS. Prints figures by name;
  * ends with status 1 if an answer is wrong.
@@ -125,7 +125,7 @@ static void make_set(const char *set, unit *units, uint64_t count)
             snprintf((char *)units[i].name, sizeof units[i].name, "%08llu%08llu",
                      (unsigned long long)(i / 2 * 7 + (i % 2 ? 1 : 0)),
                      (unsigned long long)(i / 2 * 7 + (i % 2 ? 0 : 1)));
-        } else if (strcmp(set, "names-of-bits") == 0) { /* each differs from others by a bit or two */
+        } else if (strcmp(set, "names-of-bits") == 0) { /* neighbours differ by a bit or two */
             units[i] = (unit){.length = 35, .is_lot = 1};
             memset(units[i].name, 'A', 35);
             for (int bit = 0; bit < 20; bit++) {
