@@ -13,16 +13,21 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from stream.access import access_list  # noqa: E402
+from stream.access import ROLES, access_list  # noqa: E402
 from stream.access_command import as_csv  # noqa: E402
 from stream.asyncapi import document  # noqa: E402
 from stream.config import reference  # noqa: E402
 from stream.settings import Settings  # noqa: E402
+from stream.topics import declarations  # noqa: E402
 
+COMPONENTS = "kubernetes/components"
 CONSTRAINTS = ROOT / "deploy" / "constraints.txt"
 
 
@@ -80,6 +85,92 @@ def bill_of_materials() -> str:
     return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
 
 
+KUBERNETES_HEAD = """\
+# Written by deploy/generate.py. {what}
+"""
+# As many copies as production's brokers keep; base/kustomization.yaml says the partitions.
+PRODUCTION = Settings(partitions=12, replication=3)
+STRIMZI_PATTERNS = {"LITERAL": "literal", "PREFIXED": "prefix"}
+CLUSTER_LABEL = {"strimzi.io/cluster": "events"}
+
+
+def manifests(what: str, resources: list[dict[str, Any]]) -> str:
+    """Kubernetes resources as one file."""
+    return KUBERNETES_HEAD.format(what=what) + yaml.safe_dump_all(
+        resources, sort_keys=False, allow_unicode=True, width=80
+    )
+
+
+def kafka_topics() -> str:
+    """The topics for Strimzi's topic operator."""
+    return manifests(
+        "The topics as stream/topics.py declares them.",
+        [
+            {
+                "apiVersion": "kafka.strimzi.io/v1",
+                "kind": "KafkaTopic",
+                "metadata": {"name": topic.name, "labels": CLUSTER_LABEL},
+                "spec": {
+                    "partitions": topic.partitions,
+                    "replicas": PRODUCTION.replication,
+                    "config": {
+                        key: int(value) if re.fullmatch(r"-?\d+", value) else value
+                        for key, value in topic.config.items()
+                    },
+                },
+            }
+            for topic in declarations(PRODUCTION)
+        ],
+    )
+
+
+def kafka_users() -> str:
+    """A user for each role, with its part of the access list, for Strimzi's user operator."""
+    users = []
+    entries = access_list(PRODUCTION, principal_prefix="gatejoin-")
+    for role in ROLES:
+        if role == "topics":
+            continue  # the topic operator makes them
+        grants: dict[tuple[str, str, str], list[str]] = {}
+        for entry in entries:
+            if entry.principal == f"gatejoin-{role}":
+                operation = entry.operation.title().replace("_", "")
+                grants.setdefault((entry.resource, entry.name, entry.pattern), []).append(operation)
+        acls = []
+        for (resource, name, pattern), operations in grants.items():
+            first, *others = resource.lower().split("_")
+            place = {"type": first + "".join(word.title() for word in others)}
+            if resource != "CLUSTER":
+                place |= {"name": name, "patternType": STRIMZI_PATTERNS[pattern]}
+            acls.append({"resource": place, "operations": operations})
+        users.append(
+            {
+                "apiVersion": "kafka.strimzi.io/v1",
+                "kind": "KafkaUser",
+                "metadata": {"name": f"gatejoin-{role}", "labels": CLUSTER_LABEL},
+                "spec": {
+                    "authentication": {"type": "tls"},
+                    "authorization": {"type": "simple", "acls": acls},
+                },
+            }
+        )
+    return manifests("Who may do what with the topics: the list of stream/access.py.", users)
+
+
+def prometheus_rules() -> str:
+    """The rules of deploy/prometheus for the Prometheus operator."""
+    groups = []
+    for path in sorted((ROOT / "deploy" / "prometheus").glob("*.yaml")):
+        groups += yaml.safe_load(path.read_text())["groups"]
+    rule = {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {"name": "gatejoin"},
+        "spec": {"groups": groups},
+    }
+    return json.dumps(rule, indent=2, ensure_ascii=False) + "\n"
+
+
 def contents() -> dict[str, str]:
     """Each file's path below deploy/ and its text."""
     settings = Settings()
@@ -87,6 +178,9 @@ def contents() -> dict[str, str]:
         "settings.md": reference(),
         "asyncapi.json": json.dumps(document(settings), indent=2, ensure_ascii=False) + "\n",
         "sbom.cdx.json": bill_of_materials(),
+        f"{COMPONENTS}/strimzi/topics.yaml": kafka_topics(),
+        f"{COMPONENTS}/strimzi/users.yaml": kafka_users(),
+        f"{COMPONENTS}/prometheus-rules/prometheus-rules.json": prometheus_rules(),
         "kafka/access.csv": as_csv(access_list(settings)),
     }
 

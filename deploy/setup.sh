@@ -79,6 +79,7 @@ tests_packages_missing() {
         printf '%s\n' gcc-aarch64-linux-gnu libc6-dev-arm64-cross
     command -v qemu-aarch64 >/dev/null || echo qemu-user
     command -v promtool >/dev/null || echo prometheus
+    deploy/kubernetes/render.sh --check || command -v go >/dev/null || echo golang-go
     command -v node >/dev/null && command -v npm >/dev/null || printf '%s\n' nodejs npm
 }
 
@@ -165,3 +166,4 @@ fi
 .venv/bin/python setup.py --quiet build_ext --inplace
 
 deploy/kafka/fetch.sh
+deploy/kubernetes/render.sh --install
