@@ -56,7 +56,8 @@ def pod(overlay: str) -> Resource:
 
 def settings(overlay: str) -> Settings:
     """What a pod's worker gets, the values that Kubernetes fills in aside."""
-    environment = dict(only(overlay, "ConfigMap")["data"])
+    (source,) = pod(overlay)["containers"][0]["envFrom"]
+    environment = dict(of_kind(overlay, "ConfigMap")[source["configMapRef"]["name"]]["data"])
     for variable in pod(overlay)["containers"][0]["env"]:
         path = variable["valueFrom"]["fieldRef"]["fieldPath"]
         environment[variable["name"]] = {"metadata.name": "gatejoin-0", "status.podIP": "10.0.0.1"}[
@@ -235,3 +236,13 @@ def test_prometheus_gets_the_rules_and_finds_the_job_that_they_ask_for() -> None
     assert len(rules) >= len(names) > 0
     (endpoint,) = only("production", "PodMonitor")["spec"]["podMetricsEndpoints"]
     assert {"targetLabel": "job", "replacement": "gatejoin"} in endpoint["relabelings"]
+
+
+def test_grafana_gets_every_board() -> None:
+    (boards,) = (
+        resource
+        for resource in of_kind("production", "ConfigMap").values()
+        if resource["metadata"].get("labels", {}).get("grafana_dashboard") == "1"
+    )
+    files = (ROOT / "deploy" / "grafana" / "dashboards").glob("*.json")
+    assert boards["data"] == {path.name: path.read_text() for path in files}
