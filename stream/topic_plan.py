@@ -20,7 +20,8 @@ from aiokafka.errors import UnknownTopicOrPartitionError, for_code
 from stream.connection import client_options
 from stream.settings import Settings
 from stream.topics import (
-    COPARTITIONED,
+    AGGREGATES,
+    CUSTOMS,
     REPLICATION_MAX,
     TopicDeclaration,
     TopicsError,
@@ -96,7 +97,8 @@ async def make_plan(settings: Settings) -> Plan:
 def _compare(plan: Plan, settings: Settings, topic: TopicDeclaration, found: Present) -> None:
     name = settings.topic(topic.name)
     if found.partitions != topic.partitions:
-        setting = "PARTITIONS" if topic.name in COPARTITIONED else "CUSTOMS_PARTITIONS"
+        is_shared = topic.name in (*CUSTOMS, *AGGREGATES)
+        setting = "CUSTOMS_PARTITIONS" if is_shared else "PARTITIONS"
         plan.refused.append(
             f"{name} has {found.partitions} partitions, declared are {topic.partitions}: another "
             f"number would move keys to other partitions; set GATEJOIN_{setting}="
