@@ -18,7 +18,7 @@ from aiokafka.structs import TopicPartition
 from core_ext.record_batch import RecordRun
 from stream import topics
 from stream.settings import Settings
-from stream.topic_reader import POLL_S, runs_to_end, start_consumer
+from stream.topic_reader import POLL_S, begins_and_ends, runs_to_end, start_consumer
 from stream.transport import RunConsumer
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class CustomsFeed:
             for partition in range(self._partition_counts[name])
         ]
         consumer.assign(partitions)
-        positions = dict(await consumer.beginning_offsets(partitions))
+        positions, _ = await begins_and_ends(consumer, partitions)
         record_count = 0
         async for fetched in runs_to_end(
             consumer, partitions, lambda share: self._on_progress(name, share)

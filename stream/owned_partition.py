@@ -101,7 +101,7 @@ class OwnedPartition:
         #: acknowledged.
         self.taken_at: collections.deque[float] = collections.deque()
         self._take_over: TakeOver | None = None
-        self._taken_at_us = 0
+        self._latest_due_us = 0
         #: Set when events may be applied: the state is back, or the partition is lost.
         self._decided = asyncio.Event()
         self._answering = False
@@ -200,12 +200,12 @@ class OwnedPartition:
         name = f"{tools.settings.group_id}-{self.number}"
         self.writer = await tools.fence.take(name, self._outputs())
         self.writer.on_fenced = self._fenced
-        self._taken_at_us = now_us()
         self._enter("restoring")
         restorer = Restorer(tools.settings, self.number, tools.calls, self._speak, self._set_share)
         self._take_over = await restorer.run(self._begin)
         assert self.progress is not None
         self.newest_ms = restorer.newest_ms
+        self._latest_due_us = restorer.latest_due_us
         self._enter("weighing")
         engine = tools.calls.engine
         await self._speak(partial(engine.finish_restore, self.number, now_us()))
@@ -435,8 +435,9 @@ class OwnedPartition:
         assert self.progress is not None
         engine = self._tools.calls.engine
         clock_us = await self._tools.calls.quiet(partial(engine.clock_us, self.number))
-        if take_over.is_past_tail(self.progress.next_offset, clock_us, self._taken_at_us):
+        if take_over.is_past_tail(self.progress.next_offset, clock_us, self._latest_due_us):
             self._take_over = None
+            self.progress.leave_tail()
             await self._tools.calls.quiet(partial(engine.suppressed_clear, self.number))
 
     async def renew_fence(self) -> None:

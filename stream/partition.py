@@ -126,6 +126,8 @@ class Commit:
         #: Calls that were under way: what they say is behind the events that are covered.
         self.uncovered = uncovered
         self.tails = tails
+        #: Where the tail of the take-over begins, if it had not been left.
+        self.taken_from: Mapping[str, int] | None = None
 
 
 class Progress:
@@ -137,13 +139,22 @@ class Progress:
     Args:
         next_offset: the first event that has not been applied.
         tails: in each output, the offset behind what the state tells of.
+        taken_from: in each output, where the tail begins that was read at take-over, if there was
+            one. In it may be alerts and rejects of events that are still to come, of which no state
+            tells; so until ``leave_tail`` whoever comes next has to read it from there too.
     """
 
-    def __init__(self, next_offset: int, tails: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        next_offset: int,
+        tails: Mapping[str, int],
+        taken_from: Mapping[str, int] | None = None,
+    ) -> None:
         self.next_offset = next_offset
         #: Behind the last event that a meta record on the broker covers.
         self.committed_offset = next_offset
         self._tails = dict(tails)
+        self._taken_from = taken_from
         self._last_ticket = 0
         self._unapplied: set[int] = set()
         self._outstanding: dict[int, None] = {}
@@ -191,14 +202,20 @@ class Progress:
         self._commit = Commit(
             self.next_offset, self._last_ticket, frozenset(self._unapplied), dict(self._tails)
         )
+        self._commit.taken_from = self._taken_from
         return self._commit
+
+    def leave_tail(self) -> None:
+        """Nothing of the tail that was read at take-over can come again (``is_past_tail``)."""
+        self._taken_from = None
 
     def meta(self, clock_us: int | None, partition_count: int, spoken: Mapping[str, int]) -> Meta:
         """The meta record of the commit; only once all of its states may be written."""
         commit = self._commit
         assert commit is not None, "begin_commit comes first"
         assert self.may_write(commit.ticket), "the tails are not known yet"
-        return Meta(commit.next_offset, clock_us, partition_count, commit.tails, dict(spoken))
+        tails = commit.tails if commit.taken_from is None else dict(commit.taken_from)
+        return Meta(commit.next_offset, clock_us, partition_count, tails, dict(spoken))
 
     def end_commit(self) -> int:
         """The broker has the meta record; returns the offset that may be committed: rule 4."""
@@ -301,7 +318,9 @@ class TakeOver:
         self.events_until = max(self.events_from, min(committed, port_events.end))
 
     def answered(self, offset: int) -> None:
-        """The tail shows that the event at ``offset`` was answered."""
+        """A decision of the tail names the event at ``offset``, so all decisions on those before
+        it are there too. A reject says nothing of the kind: it may be there while decisions on
+        earlier events were still under way."""
         self.events_until = max(self.events_until, min(offset + 1, self._port_events.end))
 
     def record_count(self) -> int:
@@ -312,13 +331,14 @@ class TakeOver:
     def progress(self) -> Progress:
         """The protocol from here on, once all of this was read and weighed."""
         ends = {name: extent.end for name, extent in self.outputs.items()}
-        return Progress(self.events_until, ends)
+        return Progress(self.events_until, ends, self.tails)
 
-    def is_past_tail(self, next_offset: int, clock_us: int | None, taken_at_us: int) -> bool:
+    def is_past_tail(self, next_offset: int, clock_us: int | None, latest_due_us: int) -> bool:
         """Whether nothing can come any more that the former owner may have said already: all events
-        that it can have seen are applied, and the clock has passed whatever it can have raised."""
+        that it can have seen are applied, and the clock has passed the latest alert by the clock
+        that it raised."""
         return (
             next_offset >= self._port_events.end
             and clock_us is not None
-            and clock_us >= taken_at_us
+            and clock_us >= latest_due_us
         )

@@ -26,6 +26,7 @@ from core_ext.record_batch import RecordRun
 from stream import topics
 from stream.connection import client_options
 from stream.engine_calls import EngineCalls
+from stream.moments import parse_date_time
 from stream.partition import (
     EFFECTS,
     META_KEY,
@@ -36,24 +37,24 @@ from stream.partition import (
     decode_meta,
 )
 from stream.settings import Settings
-from stream.topic_reader import POLL_S, RETRY_S, start_consumer
+from stream.topic_reader import POLL_S, RETRY_S, begins_and_ends, start_consumer
 from stream.transport import RunConsumer
 
 log = logging.getLogger(__name__)
 
-# How many of the last records of an output are looked at first for the event that they answer;
-# nearly always the very last one names it.
+# How many of the last decisions are looked at first for the event that they answer; nearly always
+# the very last one names it.
 LOOKED_AT = 1000
 # A log that has records and gives none for so long is reported.
 TELL_S = 10.0
+
+# Raised when they are due, by a partition's clock.
+CLOCK_ALERTS = frozenset(("OVERSTAYED", "TRANSIT_OVERDUE"))
 
 #: Makes a call of the engine and sends what it has to say.
 Speak = Callable[[Callable[[], None]], Awaitable[None]]
 #: Called with how far the restore is, 0 to 1.
 OnProgress = Callable[[float], None]
-
-#: The member of a record that names the record that caused it.
-CAUSES = {topics.DECISIONS: "trigger", topics.REJECTS: "source"}
 
 
 class Restorer:
@@ -84,6 +85,8 @@ class Restorer:
         self.newest_ms = -1
         #: How far customs' records have been spoken for, by ``topic/partition``.
         self.spoken: dict[str, int] = {}
+        #: When the latest alert by the clock of the tail was due.
+        self.latest_due_us = 0
         #: What was read, for people.
         self.told = ""
 
@@ -116,9 +119,7 @@ class Restorer:
                     number,
                     why,
                 )
-            for name in CAUSES:
-                extent = Extent(take_over.tails[name], extents[name].end)
-                take_over.answered(await self._last_cause(consumer, name, extent))
+            take_over.answered(await self._last_answered(consumer, take_over))
             on_planned(take_over)
             if meta is not None:
                 self.spoken.update(meta.spoken)
@@ -137,8 +138,7 @@ class Restorer:
     async def _extents(self, consumer: RunConsumer) -> dict[str, Extent]:
         names = (topics.PORT_EVENTS, topics.UNIT_STATES, *EFFECTS)
         parts = [self._topic_partition(name) for name in names]
-        begins = await consumer.beginning_offsets(parts)
-        ends = await consumer.end_offsets(parts)
+        begins, ends = await begins_and_ends(consumer, parts)
         return {
             name: Extent(begins[part], ends[part]) for name, part in zip(names, parts, strict=True)
         }
@@ -199,22 +199,19 @@ class Restorer:
 
     # ---- the rest --------------------------------------------------------------------------------
 
-    async def _last_cause(self, consumer: RunConsumer, name: str, extent: Extent) -> int:
-        """Offset of the last event that a record of an output names as its cause, -1 if none."""
+    async def _last_answered(self, consumer: RunConsumer, take_over: TakeOver) -> int:
+        """Offset of the last event that a decision of the tail names, -1 if none does."""
         port_events = self._settings.topic(topics.PORT_EVENTS)
-        begin, end = extent
+        begin, end = take_over.tails[topics.DECISIONS], take_over.outputs[topics.DECISIONS].end
         look_back = LOOKED_AT
         while begin < end:
             position = max(begin, end - look_back)
             last = -1
-            async for run in self._read(consumer, name, position, end):
+            async for run in self._read(consumer, topics.DECISIONS, position, end):
                 for _, value, _, _ in run:
-                    cause = json.loads(value or b"{}").get(CAUSES[name]) or {}
-                    if (cause.get("topic"), cause.get("partition")) == (
-                        port_events,
-                        self._partition,
-                    ):
-                        last = max(last, cause["offset"])
+                    trigger = json.loads(value or b"{}").get("trigger") or {}
+                    if trigger.get("topic") == port_events:
+                        last = max(last, trigger["offset"])
             if last >= 0 or position == begin:
                 return last
             end = position  # all of these were about customs' records
@@ -230,6 +227,7 @@ class Restorer:
         self._total = self._done + take_over.record_count()
         async for run in self._read(consumer, topics.ALERTS, *tails[topics.ALERTS]):
             await quiet(partial(engine.suppress_alerts, number, run))
+            self._note_due(run)
         async for run in self._read(consumer, topics.REJECTS, *tails[topics.REJECTS]):
             await quiet(partial(engine.suppress_rejects, number, run))
             self._note_spoken(run)
@@ -251,6 +249,15 @@ class Restorer:
                 return
             run = rest
         await self._speak(partial(engine.restore_events, number, run, silent=False))
+
+    def _note_due(self, run: RecordRun) -> None:
+        """Notes when alerts by the clock were due; they may be raised again until then."""
+        for _, value, _, _ in run:
+            alert = json.loads(value or b"{}")
+            if alert.get("type") in CLOCK_ALERTS:
+                self.latest_due_us = max(
+                    self.latest_due_us, parse_date_time(alert["raisedDateTime"])
+                )
 
     def _note_spoken(self, run: RecordRun) -> None:
         """Notes which of customs' records have a reject."""

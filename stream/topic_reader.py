@@ -59,6 +59,25 @@ async def start_consumer(settings: Settings, client_id: str) -> RunConsumer:
             return consumer
 
 
+async def begins_and_ends(
+    consumer: RunConsumer, partitions: Sequence[TopicPartition], wait_s_max: float = float("inf")
+) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+    """First offsets of ``partitions``, and the offsets behind the last; waits, with a message,
+    while no broker tells, up to ``wait_s_max``. Raises KafkaError for what waiting does not cure.
+    """
+    began_at = time.monotonic()
+    while True:
+        try:
+            begins = dict(await consumer.beginning_offsets(partitions))
+            return begins, dict(await consumer.end_offsets(partitions))
+        except KafkaError as error:
+            passes = isinstance(error, KafkaTimeoutError) or error.retriable
+            if not passes or time.monotonic() - began_at > wait_s_max:
+                raise
+            log.warning("no word of where topics begin and end yet (%s); waiting", error)
+            await asyncio.sleep(RETRY_S)
+
+
 async def runs_to_end(
     consumer: RunConsumer,
     partitions: Sequence[TopicPartition],
@@ -84,8 +103,7 @@ async def runs_to_end(
         KafkaError: what a fetch failed of for good.
     """
     consumer.assign(partitions)
-    positions = dict(await consumer.beginning_offsets(partitions))
-    ends = dict(await consumer.end_offsets(partitions))
+    positions, ends = await begins_and_ends(consumer, partitions, stalled_s_max)
     for partition, position in positions.items():
         positions[partition] = position if begin is None else max(position, begin)
         consumer.seek(partition, positions[partition])
