@@ -7,7 +7,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: setup demo test fuzz instructions bench bench-e2e lint format sbom clean help
+.PHONY: setup demo test fuzz instructions faults bench bench-e2e lint format sbom clean help
 
 ARGS ?=
 SCALE ?=

@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -28,7 +29,7 @@ from aiokafka.errors import KafkaError
 
 from stream import topics
 from tests.faults.cluster import ProxiedKafka, proxied_kafka
-from tests.faults.installation import SESSION_TIMEOUT_S, Installation, StuckError
+from tests.faults.installation import SESSION_TIMEOUT_S, Installation, StuckError, until
 from tests.faults.verifier import INVARIANTS, Verdict
 
 NODES = 3
@@ -37,6 +38,11 @@ KILLS_IN_CI, OTHERS_IN_CI = 20, 5
 KILL = "worker: kill -9"
 PAUSE = "worker: SIGSTOP through its replacement, SIGCONT"
 JOIN = "worker: joins under load and leaves"
+ROLLING = "worker: rolling restart, static membership"
+TWIN = "worker: a second one with the same identity"
+CORRUPT = "changelog: a record with a wrong bit"
+CUT_SHORT = "changelog: a record that is cut short"
+BEHEAD = "changelog: the beginning is deleted"
 BROKER = "broker: kill -9 and restart"
 OUTAGE = "broker: kill -9 of all three, restart"
 LEADER = "broker: kill -9 of the leader of decisions"
@@ -45,7 +51,9 @@ TEAR = "network: connections cut in mid-request"
 DELAY = "network: everything delayed"
 DEAF = "network: answers of a broker lost"
 
-OF_WORKERS = (KILL, PAUSE, JOIN)
+OF_WORKERS = (KILL, PAUSE, JOIN, ROLLING, TWIN, CORRUPT, CUT_SHORT, BEHEAD)
+# The rest of them is for places with a lasting identity.
+OF_DYNAMIC = (PAUSE, JOIN)
 OF_CLUSTER = (BROKER, OUTAGE, LEADER, CUT, TEAR, DELAY, DEAF)
 
 
@@ -73,6 +81,8 @@ class Harness:
         self.injected: Counter[str] = Counter()
         self.verdicts: dict[str, Verdict] = {}
         self.ended: list[str] = []
+        #: Last words of workers whose identity another had.
+        self.twins: list[str] = []
         self.started_at = time.monotonic()
         self.kafka: ProxiedKafka
         self.installations: list[Installation] = []
@@ -81,9 +91,14 @@ class Harness:
         """Injects all faults, then verifies."""
         async with proxied_kafka(NODES) as self.kafka:
             self.installations = [
-                Installation(self.kafka, f"paused-{os.getpid()}", self.seed, self.directory),
-                Installation(self.kafka, f"killed-{os.getpid()}", self.seed, self.directory),
-                Installation(self.kafka, f"both-{os.getpid()}", self.seed, self.directory),
+                Installation(
+                    self.kafka,
+                    f"{name}-{os.getpid()}",
+                    self.seed,
+                    self.directory,
+                    is_static=name != "dynamic",
+                )
+                for name in ("dynamic", "killed", "mixed")
             ]
             try:
                 await asyncio.gather(*(one.start() for one in self.installations))
@@ -102,21 +117,24 @@ class Harness:
     def schedules(self) -> list[list[str]]:
         """The faults of each installation's workers, in order; of the cluster's last."""
         random = Random(f"{self.seed}/schedule")
-        of_paused, of_killed, of_both = [], [], []
+        of_dynamic, of_killed, of_mixed = [], [], []
         for fault in OF_WORKERS:
             for number in range(self.counts[fault]):
                 if fault == KILL:
-                    (of_killed, of_both)[number % 2].append(fault)
+                    (of_killed, of_killed, of_mixed)[number % 3].append(fault)
+                elif fault in OF_DYNAMIC:
+                    (of_dynamic, of_mixed)[fault == PAUSE and number % 3 == 2].append(fault)
                 else:
-                    (of_paused, of_both)[number % 4 == 3].append(fault)
+                    of_mixed.append(fault)
         of_cluster = [fault for fault in OF_CLUSTER for _ in range(self.counts[fault])]
-        schedules = [of_paused, of_killed, of_both, of_cluster]
+        schedules = [of_dynamic, of_killed, of_mixed, of_cluster]
         for schedule in schedules:
             random.shuffle(schedule)
         return schedules
 
     async def _break_everything(self) -> None:
         *of_workers, of_cluster = self.schedules()
+        await asyncio.gather(*(one.until_progress() for one in self.installations))
         tasks = [
             asyncio.create_task(self._break_workers(one, schedule))
             for one, schedule in zip(self.installations, of_workers, strict=True)
@@ -150,8 +168,16 @@ class Harness:
 
     async def _break_workers(self, one: Installation, schedule: list[str]) -> None:
         random = Random(f"{self.seed}/{one.name.rsplit('-', 1)[0]}/moments")
-        inject = {KILL: self._kill, PAUSE: self._pause, JOIN: self._join}
-        await one.until_progress()
+        inject = {
+            KILL: self._kill,
+            PAUSE: self._pause,
+            JOIN: self._join,
+            ROLLING: self._roll,
+            TWIN: self._twin,
+            CORRUPT: partial(self._damage, CORRUPT),
+            CUT_SHORT: partial(self._damage, CUT_SHORT),
+            BEHEAD: partial(self._damage, BEHEAD),
+        }
         for fault in schedule:
             await asyncio.sleep(random.uniform(0, 1.5))
             await one.sight()
@@ -194,6 +220,50 @@ class Harness:
         leaving = random.choice(one.places)
         await one.sight()
         await one.leave(leaving)
+        await one.until_progress(everywhere=True)
+
+    async def _roll(self, one: Installation, random: Random) -> None:
+        """One worker after the other is stopped in good order and started again."""
+        self._note(ROLLING, one.name)
+        for place in list(one.places):
+            await one.restart(place)
+            await one.until_ready(place)
+        await one.until_progress(everywhere=True)
+
+    async def _twin(self, one: Installation, random: Random) -> None:
+        """A worker is started twice by mistake; one of the two ends and says why."""
+        place = random.choice(one.places)
+        self._note(TWIN, place.name)
+        self.twins.append(await one.twin(place))
+        await one.until_progress(everywhere=True)
+
+    async def _damage(self, fault: str, one: Installation, random: Random) -> None:
+        """All workers die, and what they left behind is damaged before others start."""
+
+        def flip(value: bytes) -> bytes:
+            bit = random.randrange(8 * len(value))
+            damaged = bytearray(value)
+            damaged[bit // 8] ^= 1 << bit % 8
+            return bytes(damaged)
+
+        def cut(value: bytes) -> bytes:
+            return value[: random.randrange(len(value))]
+
+        for place in one.places:
+            await one.kill(place)
+        try:
+
+            async def is_damaged() -> bool:
+                if fault == BEHEAD:
+                    await one.forget_beginning()
+                    return True
+                return await one.damage(flip if fault == CORRUPT else cut)
+
+            await until(f"damaged: {one.name}", is_damaged)
+            self._note(fault, one.name)
+        finally:
+            for place in one.places:
+                one.run(place)
         await one.until_progress(everywhere=True)
 
     # ---- brokers and connections ----
@@ -261,6 +331,7 @@ class Harness:
             f"records sent {sent:,}; {time.monotonic() - self.started_at:.0f} s; "
             f"workers that ended by themselves: {len(self.ended)}",
             *sorted(self.ended),
+            *(f"of two with one identity, one: {words}" for words in sorted(set(self.twins))),
         ]
         return "\n".join(lines)
 

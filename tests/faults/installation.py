@@ -34,8 +34,9 @@ from tests.faults.workload import Sent, Workload, operators
 
 PARTITIONS, CUSTOMS_PARTITIONS = 4, 2
 SESSION_TIMEOUT_S = 6.0
-# A worker that does nothing for so long, with nothing broken, does nothing any more.
-PROGRESS_S_MAX = 90.0
+# Whoever does nothing for so long does nothing any more: brokers and connections that are broken
+# meanwhile come back within seconds, but on a loaded machine each takes its time.
+PROGRESS_S_MAX = 240.0
 POLL_S = 0.1
 # How long something may still come when all offsets are committed.
 LAST_WORDS_S_MAX = 15.0
@@ -248,6 +249,35 @@ class Installation:
             place.signal(signal.SIGKILL)
             await place.ended()
 
+    async def restart(self, place: WorkerProcess) -> None:
+        """Stops the worker of a place in good order and starts another there at once."""
+        place.is_wanted = False
+        place.signal(signal.SIGTERM)
+        await place.ended(60)
+        self.run(place)
+
+    async def twin(self, place: WorkerProcess) -> str:
+        """Starts a second worker with the identity of the one in a place, and waits until one of
+        the two has ended; the other has the place. Returns the last words of the one that ended."""
+        twin = WorkerProcess(place.name, self.directory / f"{place.name}-twin.log")
+        self.run(twin)
+        place.is_wanted = False
+        try:
+
+            async def one_ended() -> bool:
+                return not (place.is_running and twin.is_running)
+
+            await until(f"one of two: {place.name}", one_ended)
+            ended = twin if place.is_running else place
+            words = ended.tail(1)
+            if ended is place:
+                place.process, twin.process = twin.process, place.process
+                place.port = twin.port
+        finally:
+            await self.kill(twin)
+            place.is_wanted = True
+        return words
+
     async def leave(self, place: WorkerProcess) -> None:
         """Stops the worker of a place in good order; the place is gone."""
         place.is_wanted = False
@@ -275,6 +305,30 @@ class Installation:
         """Notes what is committed and where the outputs end, if the brokers say so now."""
         with contextlib.suppress(KafkaError, TimeoutError, OSError):
             self.sightings.append(await asyncio.wait_for(self.topics.sighting(), 5))
+
+    async def damage(self, how: Callable[[bytes], bytes]) -> bool:
+        """Puts a damaged copy of some record of some partition behind it in the changelog; whether
+        there was one to damage. No worker may run."""
+        assert self._producer is not None, "start() comes first"
+        number = self.random.randrange(PARTITIONS)
+        records = [
+            record
+            for record in await self.topics.read(topics.UNIT_STATES)
+            if record.partition == number and record.value
+        ]
+        if not records:
+            return False
+        record = self.random.choice(records)
+        await self._producer.send_and_wait(
+            self.settings.topic(topics.UNIT_STATES), how(record.value or b""), record.key, number
+        )
+        return True
+
+    async def forget_beginning(self) -> None:
+        """Deletes the beginning of some partition's changelog."""
+        number = self.random.randrange(PARTITIONS)
+        ends = await self.topics.ends(topics.UNIT_STATES)
+        await self.topics.delete(topics.UNIT_STATES, number, ends[topics.UNIT_STATES, number] // 2)
 
     # ---- records ----
 

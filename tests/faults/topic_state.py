@@ -6,7 +6,7 @@ Called by the fault harness and the fail-over measurement. It must never know wh
 from __future__ import annotations
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import TopicPartition
 
 from stream import topics
@@ -80,6 +80,13 @@ class TopicState:
         (topic,) = await self._admin.describe_topics([self.settings.topic(name)])
         return next(
             int(one["leader"]) for one in topic["partitions"] if one["partition"] == partition
+        )
+
+    async def delete(self, name: str, partition: int, before: int) -> None:
+        """Deletes the records of a partition before an offset."""
+        assert self._admin is not None, "start() comes first"
+        await self._admin.delete_records(
+            {TopicPartition(self.settings.topic(name), partition): RecordsToDelete(before)}
         )
 
     async def sighting(self) -> Sighting:

@@ -149,6 +149,18 @@ def test_links_between_documents_lead_somewhere():
     found(problems)
 
 
+def test_tests_that_documents_name_exist():
+    """A sentence is worth as much as the test that proves it."""
+    problems = []
+    for path in FILES:
+        text = text_of(path) if path.suffix == ".md" else None
+        for file, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text or ""):
+            source = text_of(Path(file)) if Path(file) in FILES else None
+            if source is None or not re.search(rf"^(async )?def {name}\(", source, re.MULTILINE):
+                problems.append(f"{path}: {file}::{name} does not exist")
+    found(problems)
+
+
 def test_make_help_names_every_target():
     said = subprocess.run(["make", "help"], cwd=ROOT, check=True, capture_output=True, text=True)
     lines = said.stdout.splitlines()
