@@ -339,7 +339,7 @@ static inline void container_number_pack_batch(simd_path path, const uint8_t *nu
 {
     int64_t done = 0;
 #if SIMD_HAS_AVX2_BODY
-    if (path == SIMD_PATH_AVX2) {
+    if (path >= SIMD_PATH_AVX2) {
         done = container_number_pack_avx2(numbers, count, keys);
     }
 #endif
@@ -355,7 +355,7 @@ static inline void container_number_validate_batch(simd_path path, const uint8_t
 {
     int64_t done = 0;
 #if SIMD_HAS_AVX2_BODY
-    if (path == SIMD_PATH_AVX2) {
+    if (path >= SIMD_PATH_AVX2) {
         done = container_number_validate_avx2(numbers, count, fit);
     }
 #endif

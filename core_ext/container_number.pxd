@@ -7,6 +7,7 @@ cdef extern from "container_number.h" nogil:
     ctypedef int simd_code "simd_path"
     int SIMD_PATH_PORTABLE
     int SIMD_PATH_AVX2
+    int SIMD_PATH_AVX512
     int simd_path_available(simd_code path)
     simd_code simd_path_named(const char *word)
     simd_code simd_path_from_environment()

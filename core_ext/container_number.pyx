@@ -26,7 +26,9 @@ NUMBER_BYTES = 11
 INVALID = 2**64 - 1
 
 cdef simd_code active_path = simd_path_from_environment()
-cdef dict PATH_NAMES = {SIMD_PATH_PORTABLE: "portable", SIMD_PATH_AVX2: "avx2"}
+cdef dict PATH_NAMES = {
+    SIMD_PATH_PORTABLE: "portable", SIMD_PATH_AVX2: "avx2", SIMD_PATH_AVX512: "avx512"
+}
 
 
 cdef simd_code active_simd_path() noexcept nogil:
@@ -34,7 +36,7 @@ cdef simd_code active_simd_path() noexcept nogil:
 
 
 def available_simd_paths() -> list[str]:
-    """The code paths that this machine can run, the best last: ``portable``, ``avx2``."""
+    """The code paths of this machine, the best last: ``portable``, ``avx2``, ``avx512``."""
     return [name for path, name in PATH_NAMES.items() if simd_path_available(path)]
 
 

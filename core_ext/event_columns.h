@@ -39,16 +39,47 @@ typedef struct event_columns {
     int32_t *row; /* of the unit in the index; unused without one */
 } event_columns;
 
-static inline void event_code_write(uint8_t *column, int64_t row, text code)
+/* Writes a code and zeros behind it. What lies behind it in the text may be read. */
+static inline void event_code_write_portable(uint8_t *at, text code)
 {
-    uint8_t *at = column + row * EVENT_CODE_BYTES;
-    /* What lies behind a text may be read and is replaced by zeros. */
-    for (uint32_t i = 0; i < EVENT_CODE_BYTES / 8; i++) {
-        const uint32_t place = 8 * i;
-        const uint32_t left = code.length > place ? code.length - place : 0;
-        json_store8(at + place, json_load8(code.bytes + place) &
-                                    json_word_masks[16 + (left < 8 ? left : 8)]);
+    memset(at, 0, EVENT_CODE_BYTES);
+    memcpy(at, code.bytes, code.length);
+}
+
+#if SIMD_HAS_AVX2_BODY
+SIMD_TARGET_AVX2 static SIMD_ALWAYS_INLINE void event_code_write_avx2(uint8_t *at, text code)
+{
+    const __m256i places =
+        _mm256_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20,
+                         21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31);
+    const __m256i length = _mm256_set1_epi8((char)code.length);
+    for (int half = 0; half < EVENT_CODE_BYTES; half += 32) {
+        const __m256i bytes =
+            _mm256_loadu_si256((const __m256i *)(const void *)(code.bytes + half));
+        const __m256i kept = _mm256_cmpgt_epi8(
+            _mm256_sub_epi8(length, _mm256_set1_epi8((char)half)), places);
+        _mm256_storeu_si256((__m256i *)(void *)(at + half), _mm256_and_si256(bytes, kept));
     }
+}
+
+SIMD_TARGET_AVX512 static SIMD_ALWAYS_INLINE void event_code_write_avx512(uint8_t *at, text code)
+{
+    const uint64_t kept = _bzhi_u64(~UINT64_C(0), code.length);
+    _mm512_storeu_si512(at, _mm512_maskz_loadu_epi8(kept, code.bytes));
+}
+#endif
+
+/* Word by word, as the name was written a moment ago: a wider load would have to wait until all of
+ * these stores have left the processor. */
+static SIMD_ALWAYS_INLINE void event_unit_write(uint8_t *at, const uint8_t *name)
+{
+    for (int i = 0; i < 4; i++) {
+        uint64_t word;
+        memcpy(&word, name + 8 * i, 8);
+        __asm__("" : "+r"(word)); /* or the compiler would make it one wide load */
+        memcpy(at + 8 * i, &word, 8);
+    }
+    memcpy(at + 32, name + 32, EVENT_UNIT_BYTES - 32);
 }
 
 /* The row of an event that was refused. */
@@ -73,8 +104,8 @@ static inline void event_columns_refuse(const event_columns *columns, int64_t ro
     memset(columns->unit + row * EVENT_UNIT_BYTES, 0, EVENT_UNIT_BYTES);
 }
 
-static inline void event_columns_write(const event_columns *columns, int64_t row,
-                                       const port_event *event)
+static SIMD_ALWAYS_INLINE void event_columns_write(const event_columns *columns, int64_t row,
+                                                   const port_event *event)
 {
     columns->reason[row] = REJECT_NONE;
     columns->field[row] = -1;
@@ -91,33 +122,28 @@ static inline void event_columns_write(const event_columns *columns, int64_t row
     columns->version_us[row] = event->version_us;
     columns->pieces[row] = event->has_pieces ? (int64_t)event->pieces : -1;
     columns->weight_grams[row] = event->has_weight ? event->weight_grams : -1;
-    event_code_write(columns->event_id, row, event->event_id);
-    event_code_write(columns->operator_id, row, event->operator_id);
-    event_code_write(columns->location_code, row, event->location_code);
-    uint8_t *unit = columns->unit + row * EVENT_UNIT_BYTES;
-    memset(unit, 0, EVENT_UNIT_BYTES);
-    memcpy(unit, event->unit.name, event->unit.length);
+    event_unit_write(columns->unit + row * EVENT_UNIT_BYTES, event->unit.name);
 }
 
-/*
- * Scans events `start` up to `end`, at most EVENT_GROUP of them, into their rows. With an index,
- * `keys` and `lengths` receive what event_columns_find needs. Returns 1, or -1 if memory is
- * exhausted.
- */
-static inline int event_columns_scan(record_scanner *scanner, const event_values *values,
-                                     int64_t start, int64_t end, const event_columns *columns,
-                                     const unit_index *index, unit_key *keys, uint8_t *lengths)
+/* Written once and compiled for each path, `write` being the path's; what it does is below. */
+static SIMD_ALWAYS_INLINE int
+event_columns_scan_body(record_scanner *scanner, const event_values *values, int64_t start,
+                        int64_t end, const event_columns *columns, const unit_index *index,
+                        unit_key *keys, uint8_t *lengths, void (*write)(uint8_t *, text))
 {
     for (int64_t i = start; i < end; i++) {
         port_event event;
         scan_verdict verdict;
-        const int good =
-            values->records != NULL
-                ? scan_port_event(scanner, values->records[i].value,
-                                  values->records[i].value_length, &event, &verdict)
-                : scan_port_event(scanner, values->bytes + values->offsets[i],
-                                  (int32_t)(values->offsets[i + 1] - values->offsets[i]), &event,
-                                  &verdict);
+        const uint8_t *value;
+        int32_t length;
+        if (values->records != NULL) {
+            value = values->records[i].value;
+            length = values->records[i].value_length;
+        } else {
+            value = values->bytes + values->offsets[i];
+            length = (int32_t)(values->offsets[i + 1] - values->offsets[i]);
+        }
+        const int good = scan_port_event_body(scanner, value, length, &event, &verdict);
         if (good < 0) {
             return -1;
         }
@@ -125,6 +151,9 @@ static inline int event_columns_scan(record_scanner *scanner, const event_values
             event_columns_refuse(columns, i, &verdict);
         } else {
             event_columns_write(columns, i, &event);
+            write(columns->event_id + i * EVENT_CODE_BYTES, event.event_id);
+            write(columns->operator_id + i * EVENT_CODE_BYTES, event.operator_id);
+            write(columns->location_code + i * EVENT_CODE_BYTES, event.location_code);
         }
         if (index != NULL) {
             keys[i - start].bits = UNIT_KEY_INVALID;
@@ -137,6 +166,48 @@ static inline int event_columns_scan(record_scanner *scanner, const event_values
         }
     }
     return 1;
+}
+
+#if SIMD_HAS_AVX2_BODY
+SIMD_TARGET_AVX2 static int
+event_columns_scan_avx2(record_scanner *scanner, const event_values *values, int64_t start,
+                        int64_t end, const event_columns *columns, const unit_index *index,
+                        unit_key *keys, uint8_t *lengths)
+{
+    return event_columns_scan_body(scanner, values, start, end, columns, index, keys, lengths,
+                                   event_code_write_avx2);
+}
+
+SIMD_TARGET_AVX512 static int
+event_columns_scan_avx512(record_scanner *scanner, const event_values *values, int64_t start,
+                          int64_t end, const event_columns *columns, const unit_index *index,
+                          unit_key *keys, uint8_t *lengths)
+{
+    return event_columns_scan_body(scanner, values, start, end, columns, index, keys, lengths,
+                                   event_code_write_avx512);
+}
+#endif
+
+/*
+ * Scans events `start` up to `end`, at most EVENT_GROUP of them, into their rows. With an index,
+ * `keys` and `lengths` receive what event_columns_find needs. Returns 1, or -1 if memory is
+ * exhausted.
+ */
+static inline int event_columns_scan(record_scanner *scanner, const event_values *values,
+                                     int64_t start, int64_t end, const event_columns *columns,
+                                     const unit_index *index, unit_key *keys, uint8_t *lengths)
+{
+#if SIMD_HAS_AVX2_BODY
+    if (scanner->document.path >= SIMD_PATH_AVX512) {
+        return event_columns_scan_avx512(scanner, values, start, end, columns, index, keys,
+                                         lengths);
+    }
+    if (scanner->document.path >= SIMD_PATH_AVX2) {
+        return event_columns_scan_avx2(scanner, values, start, end, columns, index, keys, lengths);
+    }
+#endif
+    return event_columns_scan_body(scanner, values, start, end, columns, index, keys, lengths,
+                                   event_code_write_portable);
 }
 
 /* Finds the units of such a group: -1 where the index has none, -2 for a refused event. */

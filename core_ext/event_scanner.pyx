@@ -96,16 +96,14 @@ cdef extern from "record_types.h" nogil:
 
 cdef extern from "simd_path.h" nogil:
     ctypedef int simd_choice "simd_path"
-    simd_choice SIMD_PATH_AVX2
     bint simd_path_available(simd_choice path)
     simd_choice simd_path_named(const char *word)
     simd_choice simd_path_from_environment()
 
 cdef extern from "json_scanner.h" nogil:
-    ctypedef uint32_t (*json_index_function)(const uint8_t *, uint32_t, uint32_t *, uint32_t *)
     ctypedef struct json_document:
-        json_index_function index
-    json_index_function json_index_for(simd_choice path)
+        pass
+    void json_document_use(json_document *document, simd_choice path)
 
 cdef extern from "record_scanner.h" nogil:
     enum:
@@ -209,7 +207,10 @@ VALUE_BYTES_MAX = 2**31 - 1
 TOPICS = tuple(log_line_topics[i].decode() for i in range(TOPIC_COUNT))
 PORT_EVENT_FIELDS = tuple(port_event_fields[i].decode() for i in range(PORT_EVENT_FIELD_COUNT))
 REASONS = (None, "TOO_LARGE", "MALFORMED")
-SIMD_PATHS = ("portable", "avx2") if simd_path_available(SIMD_PATH_AVX2) else ("portable",)
+# The paths of this machine, the best last; a path's place is its number in simd_path.h.
+SIMD_PATHS = tuple(
+    name for path, name in enumerate(("portable", "avx2", "avx512")) if simd_path_available(path)
+)
 
 # The columns of scan_port_events, in the order of event_columns in event_columns.h.
 EVENT_COLUMNS = {
@@ -244,20 +245,20 @@ cdef simd_choice path_of(object name) except? -9:
         path = simd_path_named(word)
     if path < 0:
         raise ValueError(f"SIMD path {name or 'in GATEJOIN_SIMD'} is unknown or not for this "
-                         "machine; use 'portable', 'avx2' or leave it out")
+                         f"machine; use one of {', '.join(SIMD_PATHS)} or leave it out")
     return path
 
 
 def simd_path() -> str:
-    """The path that a new scanner takes, "avx2" or "portable"; ValueError if it is none."""
-    return "avx2" if path_of(None) == SIMD_PATH_AVX2 else "portable"
+    """The path that a new scanner takes, one of SIMD_PATHS; ValueError if it is none."""
+    return SIMD_PATHS[path_of(None)]
 
 
 @cython.final
 cdef class Scanner:
     """One record scanner and one log line reader, for one thread at a time.
 
-    `path` is "portable" or "avx2"; if left out, what GATEJOIN_SIMD says, else the best one.
+    `path` is one of SIMD_PATHS; if left out, what GATEJOIN_SIMD says, else the best one.
     """
 
     cdef record_scanner *records
@@ -276,8 +277,8 @@ cdef class Scanner:
             raise MemoryError("no memory for a record scanner")
         record_scanner_init(self.records)
         log_line_reader_init(self.lines)
-        self.records.document.index = json_index_for(chosen)
-        self.lines.document.index = json_index_for(chosen)
+        json_document_use(&self.records.document, chosen)
+        json_document_use(&self.lines.document, chosen)
 
     def __dealloc__(self):
         if self.records != NULL:

@@ -13,6 +13,11 @@
  * If a text is no JSON, a backslash outside of strings may have hidden a quote, but the walk meets
  * that backslash first and refuses it.
  *
+ * Programs write their records alike: the same keys in the same order, texts of the same lengths.
+ * A text that differs from one walked before only inside of strings (those that are no keys of the
+ * object) and in the digits of numbers is JSON of the same structure, and its fields have the same
+ * places; a layout remembers the earlier one, and comparing takes a fraction of a walk.
+ *
  * The walk needs no bounds checks within the text: a text is refused at once unless its last byte
  * (white space aside) is a `}` that is in no string, and no number, literal or white space goes
  * past that. Only after a `}` has been read the end must be looked for.
@@ -35,8 +40,19 @@
 #define JSON_WORD_MAX 24    /* bytes of the longest known word */
 #define JSON_FIELDS_MAX 31  /* known keys of one object */
 #define JSON_UNKNOWN 31     /* what an unknown word is found as */
+#define JSON_LAYOUT_BLOCKS 8 /* of 64 bytes: longer texts are always walked */
+#define JSON_LAYOUT_QUOTES 128
+#define JSON_LAYOUTS_LOG2 6
+#define JSON_STRANGE_MAX 32 /* texts like none before, in a row ... */
+#define JSON_REST 96        /* ... after which so many are walked without looking */
 #define JSON_WORD_SLOTS_LOG2 6
 #define JSON_WORD_SLOTS (1 << JSON_WORD_SLOTS_LOG2)
+
+#if defined(__GNUC__)
+#define JSON_COLD __attribute__((cold, noinline, unused))
+#else
+#define JSON_COLD
+#endif
 
 #if !defined(__SANITIZE_ADDRESS__) && defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -97,6 +113,11 @@ enum {
 };
 
 typedef uint32_t (*json_index_function)(const uint8_t *, uint32_t, uint32_t *, uint32_t *);
+typedef struct json_layout json_layout;
+typedef struct json_layouts json_layouts;
+enum json_likeness { JSON_UNLIKE, JSON_WORTH_LEARNING, JSON_ALIKE };
+typedef enum json_likeness (*json_layout_function)(json_layouts *, const uint8_t *, uint32_t,
+                                                   json_layout **);
 
 /* A text being scanned and all memory that scanning needs; reused from text to text. */
 typedef struct {
@@ -105,12 +126,16 @@ typedef struct {
     uint32_t flags;
     uint32_t quote_count;
     uint32_t *quotes;       /* offsets of the quotes that open and close strings, in turn */
+    const uint32_t *listed; /* the same: `quotes`, or those of a layout */
+    json_layout *layout;    /* of the text, NULL if it has none */
     uint64_t *levels;       /* one bit a level: is it an object */
     uint8_t *scratch;       /* decoded strings; never moves while a text is scanned */
     uint8_t *copy;          /* of a text that ends at the end of a page */
     uint64_t quotes_capacity, levels_capacity, scratch_capacity, copy_capacity;
     uint64_t scratch_size;
+    simd_path path;
     json_index_function index;
+    json_layout_function find_layout; /* NULL: every text is walked */
     uint32_t depth_max;       /* levels of nesting, the object itself being the first */
     uint8_t allow_lone_surrogates;
     uint8_t error;            /* enum json_error */
@@ -146,6 +171,28 @@ typedef struct {
     json_word slots[JSON_WORD_SLOTS];
     uint64_t multiplier;
 } json_words;
+
+/* A text that was walked. One bit a byte, bit 0 of a block being its first byte. */
+struct json_layout {
+    uint64_t key;  /* hash of length and `quotes`; 0: empty */
+    uint64_t quotes[JSON_LAYOUT_BLOCKS];
+    uint64_t fixed[JSON_LAYOUT_BLOCKS];    /* bytes that must be the same */
+    uint64_t digits[JSON_LAYOUT_BLOCKS];   /* bytes that must be digits ... */
+    uint64_t leading[JSON_LAYOUT_BLOCKS];  /* ... and of these, those that must not be 0 */
+    uint8_t bytes[64 * JSON_LAYOUT_BLOCKS];
+    json_fields fields;
+    uint8_t proven; /* the caller's, who may note that such a text was good; 0 at first */
+    uint32_t quote_count;
+    uint32_t quote_places[JSON_LAYOUT_QUOTES];
+};
+
+/* Layouts by their key; zero-initialised. A layout is made of what is met a second time. */
+struct json_layouts {
+    json_layout slots[1 << JSON_LAYOUTS_LOG2];
+    uint64_t met_once[1 << JSON_LAYOUTS_LOG2];
+    uint32_t strange; /* texts in a row that were like none */
+    uint32_t rest;    /* texts to be walked without looking */
+};
 
 static inline uint64_t json_load8(const uint8_t *bytes)
 {
@@ -289,35 +336,48 @@ static inline uint64_t json_escaped(uint64_t backslash, uint64_t *carry)
     return (even ^ even_sequences << 1) & follows;
 }
 
+/* The bytes of block `at` of a text, spaces beyond its end. */
+SIMD_TARGET_AVX2 static SIMD_ALWAYS_INLINE void json_block_avx2(const uint8_t *bytes, uint32_t at,
+                                                                uint32_t length, __m256i *low,
+                                                                __m256i *high)
+{
+    *low = _mm256_loadu_si256((const __m256i *)(const void *)(bytes + at));
+    *high = _mm256_loadu_si256((const __m256i *)(const void *)(bytes + at + 32));
+    if (length - at < 64) {
+        const __m256i places = _mm256_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14,
+                                                15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27,
+                                                28, 29, 30, 31);
+        const __m256i space = _mm256_set1_epi8(' ');
+        const __m256i left = _mm256_set1_epi8((char)(length - at));
+        const __m256i left_high = _mm256_sub_epi8(left, _mm256_set1_epi8(32));
+        *low = _mm256_blendv_epi8(space, *low, _mm256_cmpgt_epi8(left, places));
+        *high = _mm256_blendv_epi8(space, *high, _mm256_cmpgt_epi8(left_high, places));
+    }
+}
+
+SIMD_TARGET_AVX2 static SIMD_ALWAYS_INLINE uint64_t json_bits_avx2(__m256i low, __m256i high)
+{
+    return (uint32_t)_mm256_movemask_epi8(low) |
+           (uint64_t)(uint32_t)_mm256_movemask_epi8(high) << 32;
+}
+
 SIMD_TARGET_AVX2 static inline uint32_t json_index_avx2(const uint8_t *bytes, uint32_t length,
                                                         uint32_t *quotes, uint32_t *flags)
 {
     const __m256i quote = _mm256_set1_epi8('"'), backslash = _mm256_set1_epi8('\\');
     const __m256i rubout = _mm256_set1_epi8(0x7f), space = _mm256_set1_epi8(' ');
     const __m256i control_max = _mm256_set1_epi8(0x1f);
-    const __m256i places = _mm256_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
-                                            16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29,
-                                            30, 31);
     __m256i all = _mm256_setzero_si256(), lowest = space, deletes = all;
     uint64_t carry = 0;
     uint32_t *out = quotes;
     uint32_t backslashes_seen = 0;
     for (uint32_t at = 0; at < length; at += 64) {
-        __m256i low = _mm256_loadu_si256((const __m256i *)(const void *)(bytes + at));
-        __m256i high = _mm256_loadu_si256((const __m256i *)(const void *)(bytes + at + 32));
-        uint32_t rest = length - at;
-        if (rest < 64) { /* what is beyond the end reads as spaces */
-            __m256i left = _mm256_set1_epi8((char)rest);
-            __m256i left_high = _mm256_sub_epi8(left, _mm256_set1_epi8(32));
-            low = _mm256_blendv_epi8(space, low, _mm256_cmpgt_epi8(left, places));
-            high = _mm256_blendv_epi8(space, high, _mm256_cmpgt_epi8(left_high, places));
-        }
+        __m256i low, high;
+        json_block_avx2(bytes, at, length, &low, &high);
         uint64_t quote_bits =
-            (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(low, quote)) |
-            (uint64_t)(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(high, quote)) << 32;
+            json_bits_avx2(_mm256_cmpeq_epi8(low, quote), _mm256_cmpeq_epi8(high, quote));
         uint64_t backslash_bits =
-            (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(low, backslash)) |
-            (uint64_t)(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(high, backslash)) << 32;
+            json_bits_avx2(_mm256_cmpeq_epi8(low, backslash), _mm256_cmpeq_epi8(high, backslash));
         all = _mm256_or_si256(all, _mm256_or_si256(low, high));
         lowest = _mm256_min_epu8(lowest, _mm256_min_epu8(low, high));
         deletes = _mm256_or_si256(deletes, _mm256_or_si256(_mm256_cmpeq_epi8(low, rubout),
@@ -345,15 +405,147 @@ SIMD_TARGET_AVX2 static inline uint32_t json_index_avx2(const uint8_t *bytes, ui
 }
 #endif
 
-/* The first pass for a path of simd_path.h; one that this machine lacks is the portable one. */
-static inline json_index_function json_index_for(simd_path path)
+/* Odd numbers without a pattern. */
+#define JSON_LAYOUT_MIX_LENGTH UINT64_C(0xff51afd7ed558ccd)
+static const uint64_t json_layout_mix[JSON_LAYOUT_BLOCKS] = {
+    UINT64_C(0x9e3779b97f4a7c15), UINT64_C(0xbf58476d1ce4e5b9), UINT64_C(0x94d049bb133111eb),
+    UINT64_C(0xd6e8feb86659fd93), UINT64_C(0xa0761d6478bd642f), UINT64_C(0xe7037ed1a0b428db),
+    UINT64_C(0x8ebc6af09c88c6e3), UINT64_C(0x589965cc75374cc3),
+};
+
+/* The slot for a sum over length and quotes: ALIKE if its layout has to be compared. */
+static inline enum json_likeness json_layout_choose(json_layouts *layouts, uint64_t key, int wrong,
+                                                    json_layout **found)
 {
+    key = ((key ^ key >> 32) * json_layout_mix[0]) | 1;
+    const uint32_t slot = (uint32_t)(key >> (64 - JSON_LAYOUTS_LOG2));
+    *found = &layouts->slots[slot];
+    if (wrong)
+        return JSON_UNLIKE;
+    if ((*found)->key == key)
+        return JSON_ALIKE;
+    const int met = layouts->met_once[slot] == key;
+    layouts->met_once[slot] = key;
+    return met ? JSON_WORTH_LEARNING : JSON_UNLIKE;
+}
+
+/* A layout of another structure with quotes at the same places: whoever comes next takes over. */
+static inline enum json_likeness json_layout_forget(json_layout *layout)
+{
+    layout->key = 0;
+    return JSON_UNLIKE;
+}
+
 #if SIMD_HAS_AVX2_BODY
-    if (path == SIMD_PATH_AVX2)
-        return json_index_avx2;
+/* Looks for a layout that a text of at most JSON_LAYOUT_BLOCKS blocks has; it must begin with its
+ * object. Nothing that needs a closer look (escapes, control characters, U+007F, bytes beyond
+ * ASCII) is alike. */
+SIMD_TARGET_AVX2 static inline enum json_likeness
+json_layout_find_avx2(json_layouts *layouts, const uint8_t *bytes, uint32_t length,
+                      json_layout **found)
+{
+    const __m256i quote = _mm256_set1_epi8('"'), backslash = _mm256_set1_epi8('\\');
+    const __m256i space = _mm256_set1_epi8(' '), rubout = _mm256_set1_epi8(0x7f);
+    __m256i wrong = _mm256_setzero_si256();
+    uint64_t quotes[JSON_LAYOUT_BLOCKS], key = length * JSON_LAYOUT_MIX_LENGTH;
+    for (uint32_t at = 0, block = 0; at < length; at += 64, block++) {
+        __m256i low, high;
+        json_block_avx2(bytes, at, length, &low, &high);
+        quotes[block] =
+            json_bits_avx2(_mm256_cmpeq_epi8(low, quote), _mm256_cmpeq_epi8(high, quote));
+        key += quotes[block] * json_layout_mix[block];
+        /* Signed: below a space is every control character and every byte beyond ASCII. */
+        wrong = _mm256_or_si256(wrong, _mm256_or_si256(_mm256_cmpgt_epi8(space, low),
+                                                       _mm256_cmpgt_epi8(space, high)));
+        wrong = _mm256_or_si256(wrong, _mm256_or_si256(_mm256_cmpeq_epi8(low, backslash),
+                                                       _mm256_cmpeq_epi8(high, backslash)));
+        wrong = _mm256_or_si256(wrong, _mm256_or_si256(_mm256_cmpeq_epi8(low, rubout),
+                                                       _mm256_cmpeq_epi8(high, rubout)));
+    }
+    enum json_likeness likeness =
+        json_layout_choose(layouts, key, _mm256_movemask_epi8(wrong) != 0, found);
+    if (likeness != JSON_ALIKE)
+        return likeness;
+    const json_layout *layout = *found;
+    uint64_t differ = 0;
+    for (uint32_t at = 0, block = 0; at < length; at += 64, block++) {
+        __m256i low, high;
+        json_block_avx2(bytes, at, length, &low, &high);
+        const __m256i *same = (const __m256i *)(const void *)(layout->bytes + at);
+        const uint64_t equal =
+            json_bits_avx2(_mm256_cmpeq_epi8(low, _mm256_loadu_si256(same)),
+                           _mm256_cmpeq_epi8(high, _mm256_loadu_si256(same + 1)));
+        differ |= (quotes[block] ^ layout->quotes[block]) | (~equal & layout->fixed[block]);
+        if (layout->digits[block]) {
+            const __m256i zero = _mm256_set1_epi8('0'), nine = _mm256_set1_epi8(9);
+            const __m256i low_digit = _mm256_sub_epi8(low, zero);
+            const __m256i high_digit = _mm256_sub_epi8(high, zero);
+            const uint64_t is_digit = json_bits_avx2(
+                _mm256_cmpeq_epi8(_mm256_min_epu8(low_digit, nine), low_digit),
+                _mm256_cmpeq_epi8(_mm256_min_epu8(high_digit, nine), high_digit));
+            const uint64_t is_zero =
+                json_bits_avx2(_mm256_cmpeq_epi8(low, zero), _mm256_cmpeq_epi8(high, zero));
+            differ |= (~is_digit & layout->digits[block]) | (is_zero & layout->leading[block]);
+        }
+    }
+    return differ ? json_layout_forget(*found) : JSON_ALIKE;
+}
 #endif
-    (void)path;
-    return json_index_portable;
+
+#if SIMD_HAS_AVX2_BODY
+/* The same with registers that take a block whole and compares that give its bits. */
+SIMD_TARGET_AVX512 static inline enum json_likeness
+json_layout_find_avx512(json_layouts *layouts, const uint8_t *bytes, uint32_t length,
+                        json_layout **found)
+{
+    const __m512i space = _mm512_set1_epi8(' ');
+    uint64_t quotes[JSON_LAYOUT_BLOCKS], wrong = 0;
+    uint64_t key = length * JSON_LAYOUT_MIX_LENGTH;
+    __m512i block[JSON_LAYOUT_BLOCKS];
+    const uint32_t count = (length + 63) / 64;
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t left = length - 64 * i;
+        const uint64_t there = left < 64 ? ~(~UINT64_C(0) << left) : ~UINT64_C(0);
+        block[i] = _mm512_mask_loadu_epi8(space, there, bytes + 64 * i);
+        quotes[i] = _mm512_cmpeq_epi8_mask(block[i], _mm512_set1_epi8('"'));
+        key += quotes[i] * json_layout_mix[i];
+        /* Signed: below a space is every control character and every byte beyond ASCII. */
+        wrong |= _mm512_cmplt_epi8_mask(block[i], space) |
+                 _mm512_cmpeq_epi8_mask(block[i], _mm512_set1_epi8('\\')) |
+                 _mm512_cmpeq_epi8_mask(block[i], _mm512_set1_epi8(0x7f));
+    }
+    enum json_likeness likeness = json_layout_choose(layouts, key, wrong != 0, found);
+    if (likeness != JSON_ALIKE)
+        return likeness;
+    const json_layout *layout = *found;
+    uint64_t differ = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        differ |= (quotes[i] ^ layout->quotes[i]) |
+                  _mm512_mask_cmpneq_epi8_mask(layout->fixed[i], block[i],
+                                               _mm512_loadu_si512(layout->bytes + 64 * i));
+        if (layout->digits[i]) {
+            const __m512i digit = _mm512_sub_epi8(block[i], _mm512_set1_epi8('0'));
+            differ |= _mm512_mask_cmpgt_epu8_mask(layout->digits[i], digit, _mm512_set1_epi8(9)) |
+                      _mm512_mask_testn_epi8_mask(layout->leading[i], digit, digit);
+        }
+    }
+    return differ ? json_layout_forget(*found) : JSON_ALIKE;
+}
+#endif
+
+/* Chooses the code path. The portable one knows no layouts: comparing would take it as long. */
+static inline void json_document_use(json_document *document, simd_path path)
+{
+    document->path = path;
+    document->index = json_index_portable;
+    document->find_layout = NULL;
+#if SIMD_HAS_AVX2_BODY
+    if (path >= SIMD_PATH_AVX2) {
+        document->index = json_index_avx2;
+        document->find_layout =
+            path == SIMD_PATH_AVX512 ? json_layout_find_avx512 : json_layout_find_avx2;
+    }
+#endif
 }
 
 /* ---- checks that need no grammar ------------------------------------------------------------ */
@@ -469,7 +661,7 @@ static inline void json_document_init(json_document *document, uint32_t depth_ma
     memset(document, 0, sizeof *document);
     document->depth_max = depth_max;
     document->allow_lone_surrogates = (uint8_t)allow_lone_surrogates;
-    document->index = json_index_for(simd_path_from_environment());
+    json_document_use(document, simd_path_from_environment());
 }
 
 static inline void json_document_free(json_document *document)
@@ -501,6 +693,22 @@ static inline int json_is_space(uint8_t byte)
     return byte == ' ' || byte == '\n' || byte == '\r' || byte == '\t';
 }
 
+/* The text itself, or a copy where reading ahead could touch another page; NULL without memory. */
+static inline const uint8_t *json_readable(json_document *document, const uint8_t *text,
+                                           uint32_t end)
+{
+    uintptr_t last_byte = (uintptr_t)text + (end - 1);
+    if (!JSON_ALWAYS_COPY &&
+        (last_byte & (JSON_PAGE_BYTES - 1)) + JSON_READ_AHEAD < JSON_PAGE_BYTES)
+        return text;
+    if (!json_reserve((void **)&document->copy, &document->copy_capacity,
+                      (uint64_t)end + JSON_READ_AHEAD, 1))
+        return NULL;
+    memcpy(document->copy, text, end);
+    memset(document->copy + end, ' ', JSON_READ_AHEAD);
+    return document->copy;
+}
+
 /* Takes up a text and does all but the grammar. Returns 1, or 0 with `error` and `error_at`. Any
  * strings decoded from the text before are void then. */
 static inline int json_document_load(json_document *document, const uint8_t *text, uint64_t length)
@@ -525,16 +733,12 @@ static inline int json_document_load(json_document *document, const uint8_t *tex
         !json_reserve((void **)&document->scratch, &document->scratch_capacity,
                       length + JSON_READ_AHEAD, 1))
         return json_fail(document, JSON_OUT_OF_MEMORY, text);
-    uintptr_t last_byte = (uintptr_t)text + (end - 1);
-    if (JSON_ALWAYS_COPY ||
-        (last_byte & (JSON_PAGE_BYTES - 1)) + JSON_READ_AHEAD >= JSON_PAGE_BYTES) {
-        if (!json_reserve((void **)&document->copy, &document->copy_capacity,
-                          length + JSON_READ_AHEAD, 1))
-            return json_fail(document, JSON_OUT_OF_MEMORY, text);
-        memcpy(document->copy, text, end);
-        memset(document->copy + end, ' ', JSON_READ_AHEAD);
-        text = document->base = document->copy;
-    }
+    text = json_readable(document, text, end);
+    if (!text)
+        return json_fail(document, JSON_OUT_OF_MEMORY, document->base);
+    document->base = text;
+    document->listed = document->quotes;
+    document->layout = NULL;
     document->start = start;
     document->end = end;
     document->quote_count = document->index(text, end, document->quotes, &document->flags);
@@ -857,13 +1061,123 @@ static inline int json_scan(json_document *document, const uint8_t *text, uint64
     return 1;
 }
 
+/* One bit for each byte from `start` up to `end`. */
+static inline void json_bits_set(uint64_t *bits, uint32_t start, uint32_t end, int on)
+{
+    for (uint32_t i = start; i < end; i++) {
+        const uint64_t bit = UINT64_C(1) << (i & 63);
+        bits[i >> 6] = on ? bits[i >> 6] | bit : bits[i >> 6] & ~bit;
+    }
+}
+
+/* The digits of a number at `start`, as far as it is written without sign and exponent. */
+static inline void json_layout_number(json_layout *layout, const uint8_t *base, uint32_t start,
+                                      uint32_t end)
+{
+    uint32_t whole = start;
+    while (whole < end && (uint8_t)(base[whole] - '0') <= 9)
+        whole++;
+    for (uint32_t i = start; i < end; i++) {
+        if ((uint8_t)(base[i] - '0') > 9 && base[i] != '.')
+            return;
+    }
+    for (uint32_t i = start; i < end; i++) {
+        if (base[i] != '.') {
+            json_bits_set(layout->fixed, i, i + 1, 0);
+            json_bits_set(layout->digits, i, i + 1, 1);
+        }
+    }
+    if (whole - start > 1)
+        json_bits_set(layout->leading, start, start + 1, 1);
+}
+
+/* Makes a layout of a text that was just walked and had nothing in it that needs a closer look. */
+JSON_COLD static void json_layout_learn(json_document *document, json_layout *layout, uint64_t key,
+                                        const json_fields *fields)
+{
+    const uint8_t *const base = document->base;
+    layout->key = 0;
+    if (document->quote_count > JSON_LAYOUT_QUOTES)
+        return;
+    memset(layout, 0, sizeof *layout);
+    layout->fields = *fields;
+    layout->quote_count = document->quote_count;
+    memset(layout->bytes, ' ', sizeof layout->bytes);
+    memcpy(layout->bytes, base, document->end);
+    json_bits_set(layout->fixed, 0, (document->end + 63) / 64 * 64, 1);
+    for (uint32_t i = 0; i < document->quote_count; i++) {
+        const uint32_t place = layout->quote_places[i] = document->quotes[i];
+        json_bits_set(layout->quotes, place, place + 1, 1);
+        if (i & 1)
+            json_bits_set(layout->fixed, layout->quote_places[i - 1] + 1, place, 0);
+    }
+    /* Again over the members, which can't fail now: keys are fixed, numbers are digits. */
+    json_cursor cursor = {json_space(base + 1), document->quotes};
+    while (*cursor.byte == '"') {
+        json_bits_set(layout->fixed, cursor.quote[0], cursor.quote[1], 1);
+        json_step_key(document, &cursor);
+        const uint32_t start = (uint32_t)(cursor.byte - base);
+        uint8_t kind = JSON_ABSENT;
+        json_step_value(document, &cursor, 1, &kind);
+        if (kind == JSON_NUMBER)
+            json_layout_number(layout, base, start, (uint32_t)(cursor.byte - base));
+        cursor.byte = json_space(cursor.byte);
+        if (*cursor.byte != ',')
+            break;
+        cursor.byte = json_space(cursor.byte + 1);
+    }
+    layout->key = key;
+}
+
+/* Walks a whole text like json_scan, unless it is like one before. Returns its fields, which lie in
+ * `fields` or in a layout and are good until the next text, or NULL with `error` and `error_at`.
+ * `layouts` may be NULL. */
+static inline const json_fields *json_scan_alike(json_document *document, const uint8_t *text,
+                                                 uint64_t length, const json_words *keys,
+                                                 json_layouts *layouts, json_fields *fields)
+{
+    enum json_likeness likeness = JSON_UNLIKE;
+    json_layout *layout = NULL;
+    if (layouts && layouts->rest) {
+        layouts->rest--;
+    } else if (layouts && document->find_layout && length - 2 <= 64 * JSON_LAYOUT_BLOCKS - 2 &&
+               text[0] == '{' && text[length - 1] == '}') {
+        const uint8_t *readable = json_readable(document, text, (uint32_t)length);
+        if (readable)
+            likeness = document->find_layout(layouts, readable, (uint32_t)length, &layout);
+        if (likeness == JSON_ALIKE) {
+            /* The memory for scratch suffices: it did for a text of this length. */
+            document->base = readable;
+            document->start = 0;
+            document->end = (uint32_t)length;
+            document->flags = 0;
+            document->scratch_size = 0;
+            document->error = JSON_OK;
+            document->listed = layout->quote_places;
+            document->layout = layout;
+            document->quote_count = layout->quote_count;
+            layouts->strange = 0;
+            return &layout->fields;
+        }
+        if (++layouts->strange == JSON_STRANGE_MAX) {
+            layouts->strange = 0;
+            layouts->rest = JSON_REST;
+        }
+    }
+    if (!json_scan(document, text, length, keys, fields))
+        return NULL;
+    if (likeness == JSON_WORTH_LEARNING)
+        json_layout_learn(document, layout, layouts->met_once[layout - layouts->slots], fields);
+    return fields;
+}
+
 /* Starts on the elements of an array that was walked before. Returns 0 if there is none, else 1
  * with the cursor at the first. */
 static inline int json_array_first(const json_document *document, json_span span,
                                    json_cursor *cursor)
 {
     cursor->byte = json_space(document->base + span.start + 1);
-    cursor->quote = document->quotes + span.quote;
+    cursor->quote = document->listed + span.quote;
     return *cursor->byte != ']';
 }
 

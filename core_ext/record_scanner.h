@@ -27,9 +27,10 @@
 #define WEIGHT_DIGITS_MAX 9 /* of whole kilograms */
 
 #if defined(__GNUC__)
-#define RECORD_SCANNER_COLD __attribute__((cold, noinline, unused))
+/* Not "cold": so many refusals make the compiler take the good way for the rare one. */
+#define RECORD_SCANNER_APART __attribute__((noinline, unused))
 #else
-#define RECORD_SCANNER_COLD
+#define RECORD_SCANNER_APART
 #endif
 
 /* ---- fields and words, in the order of section 3 -------------------------------------------- */
@@ -115,6 +116,9 @@ typedef struct record_scanner {
     json_words port_event_keys, declaration_keys, declaration_unit_keys, hold_keys, operator_keys;
     json_words event_types, unit_types, directions, purposes, declaration_statuses, hold_scopes,
         hold_reasons, hold_states, operator_kinds, operator_statuses;
+    date_time_memo last_time;
+    json_fields fields; /* of the record, unless it is like one before */
+    json_layouts port_event_layouts;
     text *texts; /* of seals and locations; never moves while a record is scanned */
     uint64_t texts_capacity, texts_size;
     declaration_unit *units;
@@ -161,9 +165,13 @@ typedef struct {
     const char *const *names;
     scan_verdict *verdict;
     int32_t unit_number; /* of an object inside `units`, else -1 */
+    /* A record with the same layout was good. Kinds and lengths, which the layout settles, need no
+     * second look, nor do escapes and control characters, which it has none of. Constant wherever
+     * it is set, so that the compiler leaves out what it makes needless. */
+    int proven;
 } field_reader;
 
-RECORD_SCANNER_COLD static int refuse_field(const field_reader *reader, uint32_t field,
+RECORD_SCANNER_APART static int refuse_field(const field_reader *reader, uint32_t field,
                                             const char *what)
 {
     scan_verdict *verdict = reader->verdict;
@@ -184,12 +192,26 @@ static inline int field_is(const field_reader *reader, uint32_t field, enum json
     return reader->fields->kind[field] == kind;
 }
 
-static inline text field_string(const field_reader *reader, uint32_t field)
+static SIMD_ALWAYS_INLINE text field_string(const field_reader *reader, uint32_t field)
 {
     text string;
-    string.bytes =
-        json_string(&reader->scanner->document, reader->fields->span[field], &string.length);
+    const json_span span = reader->fields->span[field];
+    if (reader->proven) {
+        string.bytes = reader->scanner->document.base + span.start;
+        string.length = span.end - span.start;
+        return string;
+    }
+    string.bytes = json_string(&reader->scanner->document, span, &string.length);
     return string;
+}
+
+/* Whether a required field is a string; refuses it if not. */
+static SIMD_ALWAYS_INLINE int field_is_string(const field_reader *reader, uint32_t field)
+{
+    if (reader->proven || field_is(reader, field, JSON_STRING))
+        return 1;
+    return refuse_field(reader, field,
+                        field_is(reader, field, JSON_ABSENT) ? "missing" : "no string");
 }
 
 static inline int text_equals(text left, const uint8_t *bytes, int64_t length)
@@ -206,7 +228,7 @@ static inline int text_compare(text left, text right)
 
 /* Whether a string may be a code or a name: raw control characters are no JSON, so only escapes
  * can have brought any but U+007F. */
-static inline int text_is_plain(const record_scanner *scanner, text string)
+static SIMD_ALWAYS_INLINE int text_is_plain(const record_scanner *scanner, text string)
 {
     if (!(scanner->document.flags & (JSON_HAS_BACKSLASH | JSON_HAS_DELETE)))
         return 1;
@@ -217,13 +239,14 @@ static inline int text_is_plain(const record_scanner *scanner, text string)
     return 1;
 }
 
-static inline int read_text(const field_reader *reader, uint32_t field, uint32_t bytes_max,
-                            text *out)
+static SIMD_ALWAYS_INLINE int read_text(const field_reader *reader, uint32_t field,
+                                        uint32_t bytes_max, text *out)
 {
-    if (!field_is(reader, field, JSON_STRING))
-        return refuse_field(reader, field,
-                            field_is(reader, field, JSON_ABSENT) ? "missing" : "no string");
+    if (!field_is_string(reader, field))
+        return 0;
     *out = field_string(reader, field);
+    if (reader->proven)
+        return 1;
     if (out->length - 1 >= bytes_max)
         return refuse_field(reader, field,
                             bytes_max == CODE_BYTES_MAX ? "not 1 to 64 bytes long"
@@ -255,32 +278,32 @@ static inline int read_key(const field_reader *reader, uint32_t field, const uin
     return 1;
 }
 
-static inline int read_time(const field_reader *reader, uint32_t field, int64_t *out)
+static SIMD_ALWAYS_INLINE int read_time(const field_reader *reader, uint32_t field,
+                                        int64_t *out)
 {
-    if (!field_is(reader, field, JSON_STRING))
-        return refuse_field(reader, field,
-                            field_is(reader, field, JSON_ABSENT) ? "missing" : "no string");
+    if (!field_is_string(reader, field))
+        return 0;
     text string = field_string(reader, field);
-    if (!date_time_parse_padded(string.bytes, string.length, out))
+    if (!date_time_parse_again(&reader->scanner->last_time, string.bytes, string.length, out))
         return refuse_field(reader, field,
                             "not RFC 3339 with an offset, years 1970 to 2199, "
                             "at most 9 fraction digits");
     return 1;
 }
 
-static inline int read_optional_time(const field_reader *reader, uint32_t field, int64_t *out)
+static SIMD_ALWAYS_INLINE int read_optional_time(const field_reader *reader, uint32_t field,
+                                                 int64_t *out)
 {
     *out = NO_TIME;
     return field_is(reader, field, JSON_ABSENT) || read_time(reader, field, out);
 }
 
 /* A word of an enumeration, of which the first `count` are allowed here. */
-static inline int read_word(const field_reader *reader, uint32_t field, const json_words *words,
-                            uint32_t count, uint8_t *out)
+static SIMD_ALWAYS_INLINE int read_word(const field_reader *reader, uint32_t field,
+                                        const json_words *words, uint32_t count, uint8_t *out)
 {
-    if (!field_is(reader, field, JSON_STRING))
-        return refuse_field(reader, field,
-                            field_is(reader, field, JSON_ABSENT) ? "missing" : "no string");
+    if (!field_is_string(reader, field))
+        return 0;
     text string = field_string(reader, field);
     uint32_t number = json_words_find(words, string.bytes, string.length);
     if (number >= count)
@@ -332,6 +355,15 @@ static inline int read_optional_pieces(const field_reader *reader, uint32_t fiel
     return 1;
 }
 
+/* The number that eight digits write, checked before; first digit in the low byte. Neighbours are
+ * added up in pairs: digits to two-digit numbers, these to four, these to eight. */
+static inline uint64_t eight_digits(uint64_t word)
+{
+    word = (word & UINT64_C(0x0f0f0f0f0f0f0f0f)) * ((10 << 8) + 1) >> 8;
+    word = (word & UINT64_C(0x00ff00ff00ff00ff)) * ((100 << 16) + 1) >> 16;
+    return (word & UINT64_C(0x0000ffff0000ffff)) * ((UINT64_C(10000) << 32) + 1) >> 32;
+}
+
 /* Kilograms with at most 3 decimals as written, to grams; never through a float. */
 static inline int read_optional_weight(const field_reader *reader, uint32_t field, int64_t *out,
                                        uint8_t *has)
@@ -347,6 +379,14 @@ static inline int read_optional_weight(const field_reader *reader, uint32_t fiel
     const uint8_t *end = reader->scanner->document.base + span.end;
     const uint8_t *start = byte;
     int64_t value = 0;
+    if (end - byte <= 8) { /* mostly whole kilograms */
+        const uint32_t spare = 64 - 8 * (uint32_t)(end - byte);
+        const uint64_t digits = json_load8(byte) << spare;
+        if (!date_time_not_digits(digits, UINT64_MAX << spare)) {
+            *out = (int64_t)eight_digits(digits) * 1000;
+            return 1;
+        }
+    }
     while (byte < end && (uint8_t)(*byte - '0') <= 9 && byte - start <= WEIGHT_DIGITS_MAX)
         value = value * 10 + (*byte++ - '0');
     int wrong = byte == start || byte - start > WEIGHT_DIGITS_MAX;
@@ -366,15 +406,6 @@ static inline int read_optional_weight(const field_reader *reader, uint32_t fiel
         value *= 10;
     *out = value;
     return 1;
-}
-
-/* The number that eight digits write, checked before; first digit in the low byte. Neighbours are
- * added up in pairs: digits to two-digit numbers, these to four, these to eight. */
-static inline uint64_t eight_digits(uint64_t word)
-{
-    word = (word & UINT64_C(0x0f0f0f0f0f0f0f0f)) * ((10 << 8) + 1) >> 8;
-    word = (word & UINT64_C(0x00ff00ff00ff00ff)) * ((100 << 16) + 1) >> 16;
-    return (word & UINT64_C(0x0000ffff0000ffff)) * ((UINT64_C(10000) << 32) + 1) >> 32;
 }
 
 /* A declaration number: 12 digits in a string. 16 bytes must be readable. */
@@ -401,7 +432,7 @@ static inline int eight_are_normal(uint64_t word)
 
 /* Normalises a unit (CONTRACT.md section 1): ASCII upper case, no spaces and hyphens. Returns 0 if
  * what is left is not 1 to 35 characters of U+0021 to U+007E. 16 bytes must be readable. */
-static inline int unit_name_parse(text string, unit_name *out)
+static SIMD_ALWAYS_INLINE int unit_name_parse(text string, unit_name *out)
 {
     if (string.length - 1 < 16) { /* mostly a container number, and mostly normal */
         const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
@@ -417,7 +448,7 @@ static inline int unit_name_parse(text string, unit_name *out)
             (at_least & ~beyond & highs) == highs) {
             json_store8(out->name, first);
             json_store8(out->name + 8, second);
-            out->name[16] = 0;
+            memset(out->name + 16, 0, sizeof out->name - 16);
             out->length = (uint8_t)string.length;
             return 1;
         }
@@ -433,16 +464,15 @@ static inline int unit_name_parse(text string, unit_name *out)
             byte -= 'a' - 'A';
         out->name[length++] = byte;
     }
-    out->name[length] = 0;
+    memset(out->name + length, 0, sizeof out->name - length);
     out->length = (uint8_t)length;
     return length > 0;
 }
 
-static inline int read_unit(const field_reader *reader, uint32_t field, unit_name *out)
+static SIMD_ALWAYS_INLINE int read_unit(const field_reader *reader, uint32_t field, unit_name *out)
 {
-    if (!field_is(reader, field, JSON_STRING))
-        return refuse_field(reader, field,
-                            field_is(reader, field, JSON_ABSENT) ? "missing" : "no string");
+    if (!field_is_string(reader, field))
+        return 0;
     if (!unit_name_parse(field_string(reader, field), out))
         return refuse_field(reader, field,
                             "not 1 to 35 characters of U+0021 to U+007E after normalising");
@@ -538,7 +568,7 @@ static inline int read_optional_seals(const field_reader *reader, uint32_t field
 
 /* ---- whole records -------------------------------------------------------------------------- */
 
-RECORD_SCANNER_COLD static int refuse_record(const record_scanner *scanner, scan_verdict *verdict,
+RECORD_SCANNER_APART static int refuse_record(const record_scanner *scanner, scan_verdict *verdict,
                          enum reject_reason reason, const char *what)
 {
     verdict->reason = (uint8_t)reason;
@@ -554,8 +584,8 @@ RECORD_SCANNER_COLD static int refuse_record(const record_scanner *scanner, scan
 /* Everything that concerns the value as a whole. Returns 1, 0 with the verdict filled, or -1 if
  * memory is exhausted. */
 static inline int scan_value(record_scanner *scanner, const uint8_t *value, int32_t value_length,
-                             int32_t bytes_max, const json_words *keys, json_fields *fields,
-                             scan_verdict *verdict)
+                             int32_t bytes_max, const json_words *keys, json_layouts *layouts,
+                             const json_fields **fields, scan_verdict *verdict)
 {
     verdict->reason = REJECT_NONE;
     verdict->field = NULL;
@@ -566,7 +596,9 @@ static inline int scan_value(record_scanner *scanner, const uint8_t *value, int3
         return refuse_record(scanner, verdict, REJECT_TOO_LARGE,
                              bytes_max == PORT_EVENT_BYTES_MAX ? "value longer than 65536 bytes"
                                                                : "value longer than 1048576 bytes");
-    if (!json_scan(&scanner->document, value, (uint64_t)value_length, keys, fields)) {
+    *fields = json_scan_alike(&scanner->document, value, (uint64_t)value_length, keys, layouts,
+                              &scanner->fields);
+    if (!*fields) {
         if (scanner->document.error == JSON_OUT_OF_MEMORY)
             return -1;
         return refuse_record(scanner, verdict, REJECT_MALFORMED, NULL);
@@ -609,55 +641,48 @@ static inline int read_presented(const field_reader *reader, port_event *out)
     return 1;
 }
 
-/* Scans a port event. Returns 1 with `out` filled, 0 with the verdict filled, or -1 if memory is
- * exhausted. */
-static inline int scan_port_event(record_scanner *scanner, const uint8_t *value,
-                                  int32_t value_length, port_event *out, scan_verdict *verdict)
+/* The fields of a port event whose value was walked. */
+static SIMD_ALWAYS_INLINE int read_port_event(const field_reader *reader, port_event *out)
 {
-    json_fields fields;
-    int good = scan_value(scanner, value, value_length, PORT_EVENT_BYTES_MAX,
-                          &scanner->port_event_keys, &fields, verdict);
-    if (good <= 0)
-        return good;
-    const field_reader reader = {scanner, &fields, port_event_fields, verdict, -1};
+    record_scanner *scanner = reader->scanner;
     int64_t created = NO_TIME, updated = NO_TIME;
-    if (!read_text(&reader, PORT_EVENT_ID, CODE_BYTES_MAX, &out->event_id) ||
-        !read_word(&reader, PORT_EVENT_TYPE, &scanner->event_types, EVENT_TYPE_COUNT,
+    if (!read_text(reader, PORT_EVENT_ID, CODE_BYTES_MAX, &out->event_id) ||
+        !read_word(reader, PORT_EVENT_TYPE, &scanner->event_types, EVENT_TYPE_COUNT,
                    &out->event_type) ||
-        !read_time(&reader, PORT_EVENT_TIME, &out->event_time_us) ||
-        !read_optional_time(&reader, PORT_EVENT_CREATED, &created) ||
-        !read_optional_time(&reader, PORT_EVENT_UPDATED, &updated))
+        !read_time(reader, PORT_EVENT_TIME, &out->event_time_us) ||
+        !read_optional_time(reader, PORT_EVENT_CREATED, &created) ||
+        !read_optional_time(reader, PORT_EVENT_UPDATED, &updated))
         return 0;
-    if (field_is(&reader, PORT_EVENT_RETRACTED, JSON_TRUE) && updated == NO_TIME)
-        return refuse_field(&reader, PORT_EVENT_UPDATED, "missing, though isRetracted is true");
-    if (!read_optional_flag(&reader, PORT_EVENT_RETRACTED, &out->is_retracted) ||
-        !read_text(&reader, PORT_EVENT_OPERATOR, CODE_BYTES_MAX, &out->operator_id) ||
-        !read_text(&reader, PORT_EVENT_LOCATION, CODE_BYTES_MAX, &out->location_code) ||
-        !read_word(&reader, PORT_EVENT_UNIT_TYPE, &scanner->unit_types, UNIT_TYPE_COUNT,
+    if (field_is(reader, PORT_EVENT_RETRACTED, JSON_TRUE) && updated == NO_TIME)
+        return refuse_field(reader, PORT_EVENT_UPDATED, "missing, though isRetracted is true");
+    if (!read_optional_flag(reader, PORT_EVENT_RETRACTED, &out->is_retracted) ||
+        !read_text(reader, PORT_EVENT_OPERATOR, CODE_BYTES_MAX, &out->operator_id) ||
+        !read_text(reader, PORT_EVENT_LOCATION, CODE_BYTES_MAX, &out->location_code) ||
+        !read_word(reader, PORT_EVENT_UNIT_TYPE, &scanner->unit_types, UNIT_TYPE_COUNT,
                    &out->unit_type) ||
-        !read_unit(&reader, PORT_EVENT_UNIT, &out->unit) ||
-        !read_word(&reader, PORT_EVENT_DIRECTION, &scanner->directions, DIRECTION_COUNT,
+        !read_unit(reader, PORT_EVENT_UNIT, &out->unit) ||
+        !read_word(reader, PORT_EVENT_DIRECTION, &scanner->directions, DIRECTION_COUNT,
                    &out->direction))
         return 0;
     out->purpose = PURPOSE_CLEARANCE;
-    if (!field_is(&reader, PORT_EVENT_PURPOSE, JSON_ABSENT) &&
-        !read_word(&reader, PORT_EVENT_PURPOSE, &scanner->purposes, PURPOSE_COUNT, &out->purpose))
+    if (!field_is(reader, PORT_EVENT_PURPOSE, JSON_ABSENT) &&
+        !read_word(reader, PORT_EVENT_PURPOSE, &scanner->purposes, PURPOSE_COUNT, &out->purpose))
         return 0;
-    if (!read_optional_pieces(&reader, PORT_EVENT_PIECES, &out->pieces, &out->has_pieces) ||
-        !read_optional_weight(&reader, PORT_EVENT_WEIGHT, &out->weight_grams, &out->has_weight) ||
-        !read_optional_seals(&reader, PORT_EVENT_SEALS, &out->seals))
+    if (!read_optional_pieces(reader, PORT_EVENT_PIECES, &out->pieces, &out->has_pieces) ||
+        !read_optional_weight(reader, PORT_EVENT_WEIGHT, &out->weight_grams, &out->has_weight) ||
+        !read_optional_seals(reader, PORT_EVENT_SEALS, &out->seals))
         return 0;
     if (out->event_type == EVENT_RESEAL && out->seals.count == 0)
-        return refuse_field(&reader, PORT_EVENT_SEALS,
+        return refuse_field(reader, PORT_EVENT_SEALS,
                             "a RESEAL needs at least one seal that is no blank");
-    if (!read_presented(&reader, out) ||
-        !read_optional_text(&reader, PORT_EVENT_DOCUMENT, NAME_BYTES_MAX, &out->document))
+    if (!read_presented(reader, out) ||
+        !read_optional_text(reader, PORT_EVENT_DOCUMENT, NAME_BYTES_MAX, &out->document))
         return 0;
     const uint32_t quantified = 1u << EVENT_GET_IN | 1u << EVENT_GATE_CHECK | 1u << EVENT_GET_OUT |
                                 1u << EVENT_STOCK_COUNT;
     if (out->unit_type != UNIT_CONTAINER && !out->has_pieces && !out->has_weight &&
         (quantified >> out->event_type & 1))
-        return refuse_field(&reader, PORT_EVENT_PIECES,
+        return refuse_field(reader, PORT_EVENT_PIECES,
                             "this event of a lot needs pieces or weightKg");
     if (updated != NO_TIME) {
         out->version_us = updated;
@@ -670,6 +695,49 @@ static inline int scan_port_event(record_scanner *scanner, const uint8_t *value,
         out->version_field = PORT_EVENT_TIME;
     }
     return 1;
+}
+
+static SIMD_ALWAYS_INLINE int
+scan_port_event_body(record_scanner *scanner, const uint8_t *value, int32_t value_length,
+                     port_event *out, scan_verdict *verdict)
+{
+    const json_fields *fields;
+    int good =
+        scan_value(scanner, value, value_length, PORT_EVENT_BYTES_MAX, &scanner->port_event_keys,
+                   &scanner->port_event_layouts, &fields, verdict);
+    if (good <= 0)
+        return good;
+    json_layout *layout = scanner->document.layout;
+    if (__builtin_expect(layout && layout->proven, 1)) {
+        const field_reader reader = {scanner, fields, port_event_fields, verdict, -1, 1};
+        return read_port_event(&reader, out);
+    }
+    const field_reader reader = {scanner, fields, port_event_fields, verdict, -1, 0};
+    good = read_port_event(&reader, out);
+    if (layout)
+        layout->proven = (uint8_t)good;
+    return good;
+}
+
+#if SIMD_HAS_AVX2_BODY
+SIMD_TARGET_AVX2 static int scan_port_event_avx2(record_scanner *scanner, const uint8_t *value,
+                                                 int32_t value_length, port_event *out,
+                                                 scan_verdict *verdict)
+{
+    return scan_port_event_body(scanner, value, value_length, out, verdict);
+}
+#endif
+
+/* Scans a port event. Returns 1 with `out` filled, 0 with the verdict filled, or -1 if memory is
+ * exhausted. */
+static inline int scan_port_event(record_scanner *scanner, const uint8_t *value,
+                                  int32_t value_length, port_event *out, scan_verdict *verdict)
+{
+#if SIMD_HAS_AVX2_BODY
+    if (scanner->document.path >= SIMD_PATH_AVX2)
+        return scan_port_event_avx2(scanner, value, value_length, out, verdict);
+#endif
+    return scan_port_event_body(scanner, value, value_length, out, verdict);
 }
 
 /* One element of `units`. */
@@ -701,7 +769,7 @@ static inline int read_declaration_units(const field_reader *reader, declaration
         do {
             json_fields fields;
             const field_reader unit_reader = {scanner, &fields, declaration_unit_fields,
-                                              reader->verdict, (int32_t)count};
+                                              reader->verdict, (int32_t)count, 0};
             if (count == DECLARATION_UNITS_MAX)
                 return refuse_field(reader, DECLARATION_UNITS, "has more than 5000 elements");
             if (*cursor.byte != '{')
@@ -733,12 +801,12 @@ static inline int scan_declaration(record_scanner *scanner, const uint8_t *key, 
                                    const uint8_t *value, int32_t value_length,
                                    declaration_record *out, scan_verdict *verdict)
 {
-    json_fields fields;
+    const json_fields *fields;
     int good = scan_value(scanner, value, value_length, CUSTOMS_RECORD_BYTES_MAX,
-                          &scanner->declaration_keys, &fields, verdict);
+                          &scanner->declaration_keys, NULL, &fields, verdict);
     if (good <= 0)
         return good;
-    const field_reader reader = {scanner, &fields, declaration_fields, verdict, -1};
+    const field_reader reader = {scanner, fields, declaration_fields, verdict, -1, 0};
     text number = {NULL, 0};
     uint64_t version = 0;
     if (!read_text(&reader, DECLARATION_NUMBER, CODE_BYTES_MAX, &number))
@@ -806,12 +874,12 @@ static inline int scan_hold(record_scanner *scanner, const uint8_t *key, int32_t
                             const uint8_t *value, int32_t value_length, hold_record *out,
                             scan_verdict *verdict)
 {
-    json_fields fields;
+    const json_fields *fields;
     int good = scan_value(scanner, value, value_length, CUSTOMS_RECORD_BYTES_MAX,
-                          &scanner->hold_keys, &fields, verdict);
+                          &scanner->hold_keys, NULL, &fields, verdict);
     if (good <= 0)
         return good;
-    const field_reader reader = {scanner, &fields, hold_fields, verdict, -1};
+    const field_reader reader = {scanner, fields, hold_fields, verdict, -1, 0};
     uint64_t version = 0;
     if (!read_key(&reader, HOLD_ID, key, key_length, &out->hold_id) ||
         !read_integer(&reader, HOLD_VERSION, VERSION_MAX, &version) ||
@@ -899,12 +967,12 @@ static inline int scan_operator(record_scanner *scanner, const uint8_t *key, int
                                 const uint8_t *value, int32_t value_length, operator_record *out,
                                 scan_verdict *verdict)
 {
-    json_fields fields;
+    const json_fields *fields;
     int good = scan_value(scanner, value, value_length, CUSTOMS_RECORD_BYTES_MAX,
-                          &scanner->operator_keys, &fields, verdict);
+                          &scanner->operator_keys, NULL, &fields, verdict);
     if (good <= 0)
         return good;
-    const field_reader reader = {scanner, &fields, operator_fields, verdict, -1};
+    const field_reader reader = {scanner, fields, operator_fields, verdict, -1, 0};
     text name;
     uint64_t wave, version = 0;
     if (!read_key(&reader, OPERATOR_ID, key, key_length, &out->operator_id) ||

@@ -81,7 +81,7 @@ typedef struct {
 } seal_set;
 
 typedef struct {
-    uint8_t name[UNIT_NAME_MAX + 1]; /* normalised, NUL after the last byte */
+    uint8_t name[UNIT_NAME_MAX + 1]; /* normalised, zeros after the last byte */
     uint8_t length;
 } unit_name;
 

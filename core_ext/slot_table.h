@@ -61,7 +61,7 @@ enum {
 
 /* In 32nds of all slots. Beyond `grow` a larger table is started; if there is no memory for one
  * the present table is used up to `full`; below `shrink` a smaller one is started. */
-enum { SLOT_LOAD_GROW = 21, SLOT_LOAD_FULL = 27, SLOT_LOAD_SHRINK = 4, SLOT_LOAD_RESERVE = 16 };
+enum { SLOT_LOAD_GROW = 21, SLOT_LOAD_FULL = 27, SLOT_LOAD_SHRINK = 4, SLOT_LOAD_RESERVE = 17 };
 
 typedef struct slot_table {
     uint64_t *slots;      /* 64-byte aligned, SLOTS_PER_LINE a line */
@@ -95,7 +95,7 @@ static inline void *slot_memory_map(size_t byte_count, size_t *mapped)
         void *pages = mmap(NULL, *mapped, protection, flags, -1, 0);
         return pages == MAP_FAILED ? NULL : pages;
     }
-    *mapped = (byte_count + huge - 1) & ~(huge - 1);
+    *mapped = (byte_count + 4095) & ~(size_t)4095;
     uint8_t *pages = mmap(NULL, *mapped + huge, protection, flags, -1, 0);
     if (pages == MAP_FAILED) {
         return NULL;
@@ -303,7 +303,7 @@ static inline void slot_map_seed(slot_map *map, uint32_t seed[3])
     }
 }
 
-/* Lines that hold `count` entries half full. */
+/* Lines that hold `count` entries at about half load: 15 bytes an entry. */
 static inline uint64_t slot_map_lines_for(uint64_t count)
 {
     if (count >= (uint64_t)SLOT_LINES_MAX * SLOTS_PER_LINE) {

@@ -202,6 +202,9 @@ SIMD_TARGET_AVX2 static SIMD_ALWAYS_INLINE __m256i unit_probe_load_keys_avx2(con
     return _mm256_or_si256(loaded, unfit);
 }
 
+typedef uint32_t (*unit_probe_look)(const unit_probe_group *, int64_t, int32_t *, uint32_t *,
+                                    uint32_t);
+
 /*
  * Looks four staged keys up in their home lines. Those that miss on an overflowed line are listed
  * in `pending`, without a branch: on a table half full one line in forty is.
@@ -227,6 +230,33 @@ unit_probe_look_avx2(const unit_probe_group *group, int64_t at, int32_t *rows, u
         high = _mm256_cmpeq_epi64(_mm256_and_si256(high, key_mask), wanted);
         const uint32_t matches = (uint32_t)_mm256_movemask_pd(_mm256_castsi256_pd(low)) |
                                  (uint32_t)_mm256_movemask_pd(_mm256_castsi256_pd(high)) << 4;
+        const uint32_t missed = (uint32_t)((int32_t)(matches - 1) >> 31); /* all ones if none */
+        const uint64_t slot = line[__builtin_ctz(matches | 128)];
+        rows[i] = (int32_t)(((uint32_t)slot & row_mask) | missed);
+        pending[pending_count] = (uint32_t)i;
+        pending_count += missed & (uint32_t)(line[7] >> (shift - 1)) & 1;
+    }
+    return pending_count;
+}
+
+/* The same with a line in one register. */
+SIMD_TARGET_AVX512 static SIMD_ALWAYS_INLINE uint32_t
+unit_probe_look_avx512(const unit_probe_group *group, int64_t at, int32_t *rows, uint32_t *pending,
+                       uint32_t pending_count)
+{
+    const unsigned shift = UNIT_CONTAINER_SHIFT;
+    const __m512i key_mask = _mm512_set1_epi64((int64_t)(UINT64_MAX << shift));
+    const uint32_t row_mask = UNIT_ROWS_MAX - 1;
+#if defined(__clang__)
+#pragma clang loop unroll(full)
+#else
+#pragma GCC unroll 4
+#endif
+    for (int64_t i = at; i < at + 4; i++) {
+        const uint64_t *line = (const uint64_t *)(uintptr_t)group->line[i];
+        const __m512i wanted = _mm512_set1_epi64((int64_t)group->wanted[i]);
+        const __m512i differ = _mm512_xor_si512(_mm512_load_si512(line), wanted);
+        const uint32_t matches = _mm512_testn_epi64_mask(differ, key_mask);
         const uint32_t missed = (uint32_t)((int32_t)(matches - 1) >> 31); /* all ones if none */
         const uint64_t slot = line[__builtin_ctz(matches | 128)];
         rows[i] = (int32_t)(((uint32_t)slot & row_mask) | missed);
@@ -276,8 +306,8 @@ unit_probe_finish_avx2(const unit_probe_group *group, int64_t count, int32_t *ro
  * the processor then waits with its queue of misses full and nothing else to do.
  */
 SIMD_TARGET_AVX2 static SIMD_ALWAYS_INLINE int64_t
-unit_probe_avx2(const slot_map *map, int moving, int of_numbers, const uint8_t *numbers,
-                const uint64_t *keys, int64_t count, int32_t *rows)
+unit_probe_body(const slot_map *map, int moving, int of_numbers, const uint8_t *numbers,
+                const uint64_t *keys, int64_t count, int32_t *rows, unit_probe_look look)
 {
     const container_number_constants constants = container_number_constants_avx2();
     const int64_t whole = of_numbers ? container_number_whole_fours(count) : count / 4 * 4;
@@ -311,8 +341,7 @@ unit_probe_avx2(const slot_map *map, int moving, int of_numbers, const uint8_t *
                 unit_probe_stage_avx2(&tables, moving, packed, next, i);
             }
             if (i < group_count) {
-                pending_count =
-                    unit_probe_look_avx2(group, i, rows + before, pending, pending_count);
+                pending_count = look(group, i, rows + before, pending, pending_count);
             }
         }
         next->invalid = invalid;
@@ -323,44 +352,37 @@ unit_probe_avx2(const slot_map *map, int moving, int of_numbers, const uint8_t *
     return whole;
 }
 
-/* The four combinations, each compiled for itself. */
-SIMD_TARGET_AVX2 static inline int64_t
-unit_probe_numbers_avx2(const slot_map *map, const uint8_t *numbers, int64_t count, int32_t *rows)
-{
-    return unit_probe_avx2(map, 0, 1, numbers, NULL, count, rows);
-}
-
-SIMD_TARGET_AVX2 static inline int64_t
-unit_probe_numbers_moving_avx2(const slot_map *map, const uint8_t *numbers, int64_t count,
-                               int32_t *rows)
-{
-    return unit_probe_avx2(map, 1, 1, numbers, NULL, count, rows);
-}
-
-SIMD_TARGET_AVX2 static inline int64_t
-unit_probe_keys_avx2(const slot_map *map, const uint64_t *keys, int64_t count, int32_t *rows)
-{
-    return unit_probe_avx2(map, 0, 0, NULL, keys, count, rows);
-}
-
-SIMD_TARGET_AVX2 static inline int64_t
-unit_probe_keys_moving_avx2(const slot_map *map, const uint64_t *keys, int64_t count,
-                            int32_t *rows)
-{
-    return unit_probe_avx2(map, 1, 0, NULL, keys, count, rows);
-}
-
-static inline int64_t unit_batch_probe_avx2(const unit_index *index, const unit_batch *batch,
-                                            int64_t count, int32_t *rows)
-{
-    const slot_map *map = &index->containers;
-    const int moving = map->previous.slots != NULL;
-    if (batch->numbers != NULL) {
-        return moving ? unit_probe_numbers_moving_avx2(map, batch->numbers, count, rows)
-                      : unit_probe_numbers_avx2(map, batch->numbers, count, rows);
+/* The combinations, each compiled for itself. */
+#define UNIT_PROBE(name, target, look, moving, of_numbers)                                       \
+    target static inline int64_t name(const slot_map *map, const uint8_t *numbers,               \
+                                      const uint64_t *keys, int64_t count, int32_t *rows)        \
+    {                                                                                            \
+        return unit_probe_body(map, moving, of_numbers, numbers, keys, count, rows, look);       \
     }
-    return moving ? unit_probe_keys_moving_avx2(map, batch->keys, count, rows)
-                  : unit_probe_keys_avx2(map, batch->keys, count, rows);
+UNIT_PROBE(unit_probe_keys_avx2, SIMD_TARGET_AVX2, unit_probe_look_avx2, 0, 0)
+UNIT_PROBE(unit_probe_numbers_avx2, SIMD_TARGET_AVX2, unit_probe_look_avx2, 0, 1)
+UNIT_PROBE(unit_probe_keys_moving_avx2, SIMD_TARGET_AVX2, unit_probe_look_avx2, 1, 0)
+UNIT_PROBE(unit_probe_numbers_moving_avx2, SIMD_TARGET_AVX2, unit_probe_look_avx2, 1, 1)
+UNIT_PROBE(unit_probe_keys_avx512, SIMD_TARGET_AVX512, unit_probe_look_avx512, 0, 0)
+UNIT_PROBE(unit_probe_numbers_avx512, SIMD_TARGET_AVX512, unit_probe_look_avx512, 0, 1)
+UNIT_PROBE(unit_probe_keys_moving_avx512, SIMD_TARGET_AVX512, unit_probe_look_avx512, 1, 0)
+UNIT_PROBE(unit_probe_numbers_moving_avx512, SIMD_TARGET_AVX512, unit_probe_look_avx512, 1, 1)
+#undef UNIT_PROBE
+
+static inline int64_t unit_batch_probe_simd(const unit_index *index, simd_path path,
+                                            const unit_batch *batch, int64_t count, int32_t *rows)
+{
+    typedef int64_t (*probe)(const slot_map *, const uint8_t *, const uint64_t *, int64_t,
+                             int32_t *);
+    static const probe probes[2][2][2] = {
+        {{unit_probe_keys_avx2, unit_probe_numbers_avx2},
+         {unit_probe_keys_moving_avx2, unit_probe_numbers_moving_avx2}},
+        {{unit_probe_keys_avx512, unit_probe_numbers_avx512},
+         {unit_probe_keys_moving_avx512, unit_probe_numbers_moving_avx512}},
+    };
+    const slot_map *map = &index->containers;
+    return probes[path == SIMD_PATH_AVX512][map->previous.slots != NULL][batch->numbers != NULL](
+        map, batch->numbers, batch->keys, count, rows);
 }
 
 #endif
@@ -371,8 +393,8 @@ static inline void unit_batch_probe(const unit_index *index, simd_path path,
 {
     int64_t done = 0;
 #if SIMD_HAS_AVX2_BODY
-    if (path == SIMD_PATH_AVX2 && batch->names == NULL) {
-        done = unit_batch_probe_avx2(index, batch, count, rows);
+    if (path >= SIMD_PATH_AVX2 && batch->names == NULL) {
+        done = unit_batch_probe_simd(index, path, batch, count, rows);
     }
 #endif
     const unit_batch rest = unit_batch_from(batch, done);

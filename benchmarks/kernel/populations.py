@@ -26,6 +26,8 @@ UNITS = [
 IS_SMALL = max(UNITS) < 1_000_000
 QUERIES = 2**20
 EVENTS = 1_000 if IS_SMALL else 50_000
+# About 1 MiB of port events: what a fetch brings of a partition, unless it is told otherwise.
+FETCH_EVENTS = 1_000 if IS_SMALL else 4_000
 KEYS_IN_ALL = 52_728 * 10**6
 
 

@@ -951,6 +951,30 @@ def test_unknown_simd_path_is_named():
         Scanner("sse9")
 
 
+def test_records_like_one_before_are_read_as_the_reference_reads_them():
+    """The scanner remembers how texts are laid out: with any byte of them exchanged it must see
+    what a walk would see, and read the values that are there now."""
+    chance = random.Random(SEED)
+    verdicts = Counter()
+    for seed in range(300):
+        key, value = generated_record("port-events", seed)
+        if seed % 3 == 0:
+            value = bytes_of(GOOD_LOT | {"weightKg": 20473, "seals": ["A1"], "x": [1, {"y": "z"}]})
+        for _ in range(4):
+            check("port-events", key, value)
+        for _ in range(10):
+            changed = bytearray(value)
+            for _ in range(chance.choice([1, 1, 2])):
+                place = chance.randrange(len(changed))
+                if chance.random() < 0.5:  # a value keeps its kind
+                    changed[place] = chance.choice(b"0123456789ABCxyz")
+                else:
+                    changed[place] = chance.choice(b'"\\{}[],: -.eE0\x00\x1f\x7f\xc3\n')
+            verdicts[check("port-events", key, bytes(changed))[0]] += 1
+            check("port-events", key, value)
+    assert min(verdicts[None], verdicts["MALFORMED"]) > 300
+
+
 # ----------------------------------------------------------------------------- by the million
 
 
