@@ -80,7 +80,9 @@ BATCHES = st.tuples(st.lists(UNIT_NAMES, max_size=200), st.booleans())
 class AgainstDict(RuleBasedStateMachine):
     """Batches of names of both classes; what was done must be seen in every form."""
 
-    @initialize(capacity=st.sampled_from([0, 100]), path=st.sampled_from(["portable", "avx2", "avx512"]))
+    @initialize(
+        capacity=st.sampled_from([0, 100]), path=st.sampled_from(["portable", "avx2", "avx512"])
+    )
     def start(self, capacity, path):
         self.before = container_number.simd_path()
         if path in container_number.available_simd_paths():
