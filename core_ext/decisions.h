@@ -100,16 +100,14 @@ static void candidates_sort(engine *engine_)
     }
 }
 
-/* Adds the open checks of a unit, and `arrived`, a GATE_CHECK that has just come (or 0), which is
- * weighed once even if it is not open. */
-static void unit_candidates(engine *engine_, uint32_t unit_row, uint32_t arrived)
+/* The open checks of a unit at all locations; the list is good until the next call. */
+static const handle_list *unit_open_checks(engine *engine_, const unit *unit_)
 {
-    const unit *unit_ = unit_at(engine_, unit_row);
-    if (!unit_->check_count)
-        return;
     event_view view = unit_events_view(&engine_->arena_, unit_, NULL);
     handle_list *open = &engine_->open_checks;
     open->count = 0;
+    if (!unit_->check_count)
+        return open;
     for (uint32_t i = 0; i < view.count; i++) {
         const event *event_ = view_event(&view, i);
         if (!event_ || event_->event_type != EVENT_GATE_CHECK)
@@ -123,6 +121,14 @@ static void unit_candidates(engine *engine_, uint32_t unit_row, uint32_t arrived
         if (!seen)
             open_checks_at(&view, event_->location, open);
     }
+    return open;
+}
+
+/* Adds the open checks of a unit, and `arrived`, a GATE_CHECK that has just come (or 0), which is
+ * weighed once even if it is not open. */
+static void unit_candidates(engine *engine_, uint32_t unit_row, uint32_t arrived)
+{
+    const handle_list *open = unit_open_checks(engine_, unit_at(engine_, unit_row));
     for (uint64_t i = 0; i < open->count; i++) {
         candidate_add(engine_, unit_row, open->handles[i]);
         if (open->handles[i] == arrived)

@@ -39,6 +39,19 @@ static void engine_init(engine *engine_, uint32_t partition_count, int check_par
         engine_->partitions[i].clock_us = NO_CLOCK;
 }
 
+static void partition_free(partition_state *state)
+{
+    free(state->timers);
+    volumes_free(&state->volumes);
+    volumes_free(&state->retired);
+    stock_ledger_free(&state->stock);
+    activity_free(&state->activity);
+    free(state->changed_units.rows);
+    retirements_drop(state);
+    free(state->retirements);
+    published_tail_free(&state->published);
+}
+
 static void engine_free(engine *engine_)
 {
     record_scanner_free(&engine_->scanner);
@@ -47,12 +60,7 @@ static void engine_free(engine *engine_)
     customs_tables_free(&engine_->customs);
     arena_free(&engine_->arena_);
     for (uint32_t i = 0; i < engine_->partition_count; i++) {
-        free(engine_->partitions[i].timers);
-        volumes_free(&engine_->partitions[i].volumes);
-        stock_ledger_free(&engine_->partitions[i].stock);
-        activity_free(&engine_->partitions[i].activity);
-        free(engine_->partitions[i].changed_units.rows);
-        published_tail_free(&engine_->partitions[i].published);
+        partition_free(&engine_->partitions[i]);
     }
     free(engine_->partitions);
     free(engine_->periods);
@@ -470,12 +478,7 @@ static void engine_forget_partition(engine *engine_, uint32_t partition)
         unit_->changed = 0;
         unit_table_release_if_empty(&engine_->units, row);
     }
-    free(state->timers);
-    volumes_free(&state->volumes);
-    stock_ledger_free(&state->stock);
-    activity_free(&state->activity);
-    free(state->changed_units.rows);
-    published_tail_free(&state->published);
+    partition_free(state);
     *state = (partition_state){.clock_us = NO_CLOCK};
 }
 

@@ -60,6 +60,14 @@ typedef struct {
     uint32_t unit_row;
 } timer;
 
+/* Units that were forgotten together, until the changelog has it all (retention.h). */
+typedef struct {
+    uint64_t number;
+    uint8_t *value; /* of its record */
+    uint64_t value_length;
+    uint8_t is_logged; /* its record is in the log */
+} retirement;
+
 #define PARTITIONS_MAX 65536 /* what unit.partition can say */
 
 /* What an engine knows of one partition of port-events. */
@@ -72,6 +80,11 @@ typedef struct {
     stock_ledger stock; /* kept by a worker; a replay counts once, at its end (stock.h) */
     activity_table activity; /* kept by a worker */
     unit_rows changed_units; /* kept by a worker: to be logged, each once (unit_log.h) */
+    volume_table retired;    /* what forgotten units moved; in `volumes` too (retention.h) */
+    retirement *retirements;
+    uint64_t retirement_count, retirement_capacity;
+    uint64_t retirement_number; /* of the latest */
+    uint32_t retire_row;        /* where to look for the next units to forget */
     published_tail published; /* what a former owner has said already (restore.h) */
 } partition_state;
 

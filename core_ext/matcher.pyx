@@ -190,6 +190,7 @@ cdef extern from "engine.h" nogil:
                             uint64_t bytes_max)
     const char *unit_log_restore(engine *engine_, uint32_t partition, const record_view *records,
                                  uint64_t count, const record_view **failed, uint64_t *units)
+    uint32_t retire(engine *engine_, uint32_t partition, int64_t before_us)
     void published_tail_free(published_tail *tail)
     void crc32c_initialise()
     const interned_text *operator_name(const customs_tables *tables, uint32_t row)
@@ -533,6 +534,24 @@ cdef class Matcher:
         """Sets the clock of a partition whose units came back (never back), raising nothing:
         take_over raises what is due."""
         clock_set(self.partition(partition), clock_us)
+
+    def retire(self, int partition, int64_t before_us):
+        """Forgets units of a partition whose last event and record are before `before_us`, that
+        are in stock nowhere, have no open check and nothing of customs' side on them, and whose
+        state was taken (take_unit_changes). What they moved stays in the volumes. A repeat or a
+        correction that comes later is taken as a new event.
+
+        Each call looks at a bounded piece of the table (retention.h) and goes on where the last
+        one ended; what it forgot is in the next unit changes, and until 16 calls' worth of that
+        has been taken it forgets no more. Returns how many units it forgot. ValueError in a
+        replay."""
+        if self.is_replay:
+            raise ValueError("a replay forgets nothing: make the Matcher with partitions")
+        self.partition(partition)
+        cdef uint32_t forgotten
+        with nogil:
+            forgotten = retire(self.engine_, partition, before_us)
+        return forgotten
 
     # How a partition is taken over: restore_units and set_clock, suppress_alerts and
     # suppress_rejects, restore_events, restore_alerts, restore_decisions, take_over.

@@ -10,6 +10,7 @@
  *
  *   C name   a container       value: its state (unit_state.h), or null once it is forgotten
  *   L name   a lot             the same
+ *   V, R     what forgotten units moved (retention.h)
  *   P        the partition's own record, the caller's affair: passed over here
  */
 #ifndef GATEJOIN_UNIT_LOG_H
@@ -17,58 +18,9 @@
 
 #include "clock_alerts.h"
 #include "look_ahead.h"
+#include "retention.h"
+#include "unit_forget.h"
 #include "unit_state.h"
-
-enum { LOG_CONTAINER = 'C', LOG_LOT = 'L', LOG_PARTITION = 'P' };
-
-#define LOG_KEY_BYTES (1 + UNIT_NAME_MAX)
-
-/* ---- dropping -------------------------------------------------------------------------------- */
-
-/* Frees the events and the raised alerts of a unit; what was derived from them stays. */
-static void unit_drop_events(engine *engine_, uint32_t row)
-{
-    unit *unit_ = &engine_->units.rows[row];
-    if (unit_->events) {
-        const uint32_t *handles = unit_events_array(&engine_->arena_, unit_);
-        for (uint32_t i = 0; i < unit_->event_count; i++)
-            event_release(&engine_->arena_, handles[i]);
-        arena_release(&engine_->arena_, unit_->events,
-                      sizeof(uint32_t) << unit_->event_capacity_log2);
-    }
-    while (unit_->raised) {
-        const raised_alert *raised =
-            (const raised_alert *)arena_at(&engine_->arena_, unit_->raised);
-        uint32_t next = raised->next;
-        arena_release(&engine_->arena_, unit_->raised, raised->block_bytes);
-        unit_->raised = next;
-    }
-    unit_->events = unit_->event_count = unit_->check_count = 0;
-    unit_->event_capacity_log2 = 0;
-    unit_->earliest_due_us = INT64_MAX;
-    unit_->timer_us = 0;
-}
-
-/* Takes what a unit moved out of volumes (if `from_volumes`) and stock, then drops its events. */
-static void unit_forget(engine *engine_, uint32_t row, int from_volumes)
-{
-    unit *unit_ = &engine_->units.rows[row];
-    partition_state *partition = &engine_->partitions[unit_->partition];
-    state_names *moved_at = &engine_->log_locations;
-    event_view view = unit_events_view(&engine_->arena_, unit_, NULL);
-    for (uint32_t i = 0; i < view.count; i++) {
-        const event *event_ = view_event(&view, i);
-        if (!event_ || !is_movement(event_->event_type))
-            continue;
-        if (from_volumes)
-            volumes_count(&partition->volumes, event_, -1);
-        state_name_place(moved_at, event_->location);
-    }
-    for (uint64_t i = 0; i < moved_at->count; i++)
-        stock_ledger_count(&partition->stock, &engine_->arena_, unit_, moved_at->rows[i], -1);
-    state_names_clear(moved_at);
-    unit_drop_events(engine_, row);
-}
 
 /* ---- taking ---------------------------------------------------------------------------------- */
 
@@ -106,13 +58,15 @@ static void unit_log_look_ahead(const engine *engine_, const uint32_t *rows, uin
                              unit_events_array(&engine_->arena_, units[i])[j]));
 }
 
-/* Writes the units of a partition that changed since they were last written, the latest first,
- * until there are no more, or `bytes_max` (0: no limit) are passed; the others wait. */
+/* Writes what the log does not have yet of a partition: what was forgotten, then the units that
+ * changed since they were last written, the latest first, until there are no more, or `bytes_max`
+ * (0: no limit) are passed; the others wait. */
 static void unit_changes_write(engine *engine_, uint32_t partition, int64_t timestamp_ms,
                                uint64_t bytes_max)
 {
     unit_rows *changed = &engine_->partitions[partition].changed_units;
     record_output *output = &engine_->unit_changes;
+    retirements_write(engine_, partition, timestamp_ms);
     while (changed->size && (!bytes_max || output->bytes_size < bytes_max)) {
         uint64_t count = changed->size < LOOK_AHEAD ? changed->size : LOOK_AHEAD;
         const uint32_t *rows = changed->rows + changed->size - count;
@@ -147,18 +101,6 @@ static inline unit_name unit_log_name(const record_view *record)
     return name;
 }
 
-/* Is it a unit's name, normalised as all of them are? */
-static int is_unit_name(const uint8_t *bytes, int32_t length)
-{
-    if (length < 1 || length > UNIT_NAME_MAX)
-        return 0;
-    for (int32_t i = 0; i < length; i++)
-        if (bytes[i] < 0x21 || bytes[i] > 0x7e || bytes[i] == '-' ||
-            (bytes[i] >= 'a' && bytes[i] <= 'z'))
-            return 0;
-    return 1;
-}
-
 /* Walks a whole record without touching the state; NULL, or why it can't be taken. */
 static const char *unit_log_check(engine *engine_, uint32_t partition, const record_view *record)
 {
@@ -166,6 +108,10 @@ static const char *unit_log_check(engine *engine_, uint32_t partition, const rec
         return "it has no key";
     if (record->key[0] == LOG_PARTITION)
         return NULL;
+    if (record->key[0] == LOG_VOLUME)
+        return retired_cell_check(record);
+    if (record->key[0] == LOG_RETIREMENT)
+        return retirement_record_check(engine_, partition, record);
     if (record->key[0] != LOG_CONTAINER && record->key[0] != LOG_LOT)
         return "a kind of record that this release does not know";
     if (!is_unit_name(record->key + 1, record->key_length - 1))
@@ -224,7 +170,7 @@ static void unit_restore(engine *engine_, uint32_t partition, const record_view 
     if (record->value_length < 0) {
         uint32_t row = unit_table_find(&engine_->units, &name, class_);
         if (row != UINT32_MAX) {
-            unit_forget(engine_, row, 1);
+            unit_take_back(engine_, row);
             unit_table_release_if_empty(&engine_->units, row);
         }
         return;
@@ -232,7 +178,7 @@ static void unit_restore(engine *engine_, uint32_t partition, const record_view 
     uint32_t row = unit_table_find_or_add(&engine_->units, &name, class_);
     unit *unit_ = &engine_->units.rows[row];
     if (unit_->event_count)
-        unit_forget(engine_, row, 1);
+        unit_take_back(engine_, row);
     unit_->partition = (uint16_t)partition;
 
     state_reader reader = state_payload(record);
@@ -279,7 +225,7 @@ static void unit_restore_look_ahead(const engine *engine_, const record_view *re
     for (uint64_t i = 0; i < count; i++) {
         const record_view *record = &records[i];
         keys[i].bits = UNIT_KEY_INVALID;
-        if (record->key[0] != LOG_PARTITION)
+        if (record->key[0] == LOG_CONTAINER || record->key[0] == LOG_LOT)
             keys[i] = unit_index_key(&engine_->units.index, record->key + 1,
                                      (uint32_t)record->key_length - 1,
                                      record->key[0] == LOG_LOT);
@@ -306,10 +252,19 @@ static const char *unit_log_restore(engine *engine_, uint32_t partition,
         uint64_t size = count - begin < LOOK_AHEAD ? count - begin : LOOK_AHEAD;
         unit_restore_look_ahead(engine_, records + begin, size);
         for (uint64_t i = begin; i < begin + size; i++) {
-            if (records[i].key[0] == LOG_PARTITION)
-                continue;
-            unit_restore(engine_, partition, &records[i]);
-            *units += records[i].value_length >= 0;
+            switch (records[i].key[0]) {
+            case LOG_VOLUME:
+                retired_cell_restore(engine_, partition, &records[i]);
+                break;
+            case LOG_RETIREMENT:
+                retirement_restore(engine_, partition, &records[i]);
+                break;
+            case LOG_PARTITION:
+                break;
+            default:
+                unit_restore(engine_, partition, &records[i]);
+                *units += records[i].value_length >= 0;
+            }
         }
     }
     return NULL;

@@ -41,6 +41,13 @@
 #include "crc32c.h"
 #include "engine_state.h"
 
+/* The first byte of a record's key: what it is about. */
+enum {
+    LOG_CONTAINER = 'C', LOG_LOT = 'L', LOG_VOLUME = 'V', LOG_RETIREMENT = 'R',
+    LOG_PARTITION = 'P'
+};
+#define LOG_KEY_BYTES (1 + UNIT_NAME_MAX) /* of a unit */
+
 #define STATE_FORMAT 1
 #define STATE_FRAME_BYTES 5
 #define STATE_TEXT_MAX 64           /* IDs and codes (CONTRACT.md section 1) */
@@ -188,6 +195,18 @@ static inline const char *state_open(const record_view *record, state_reader *re
     if (checksum != crc32c(reader->at, (size_t)(reader->end - reader->at)))
         return "its checksum does not fit";
     return NULL;
+}
+
+/* Is it a unit's name, normalised as all of them are? */
+static int is_unit_name(const uint8_t *bytes, int32_t length)
+{
+    if (length < 1 || length > UNIT_NAME_MAX)
+        return 0;
+    for (int32_t i = 0; i < length; i++)
+        if (bytes[i] < 0x21 || bytes[i] > 0x7e || bytes[i] == '-' ||
+            (bytes[i] >= 'a' && bytes[i] <= 'z'))
+            return 0;
+    return 1;
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */

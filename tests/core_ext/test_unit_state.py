@@ -25,7 +25,8 @@ from stream.policy import load_policy
 from tests.reference.generate import history
 from tests.reference.log import TOPICS, read_line
 from tests.reference.model import Model, at, open_checks
-from tests.reference.records import normalised
+from tests.reference.records import DAY, normalised, write_date_time
+from tests.reference.story import declared, goods, held, operator
 
 SEED = int(os.environ.get("GATEJOIN_SEED", int.from_bytes(os.urandom(4), "big")))
 PARTITIONS = 3
@@ -130,6 +131,16 @@ class Log:
                 matcher.set_clock(partition, clock)
 
 
+def forget(matcher: Matcher, days: int) -> int:
+    """Forgets units that have been quiet for some days."""
+    clocks = [matcher.clock_us(partition) for partition in range(PARTITIONS)]
+    return sum(
+        matcher.retire(partition, clock + 1 - days * DAY)
+        for partition, clock in enumerate(clocks)
+        if clock is not None
+    )
+
+
 def take(run: OutputRun) -> list[Published]:
     return list(run)
 
@@ -162,6 +173,8 @@ def test_restored_units_go_on_as_if_nothing_had_happened(number: int) -> None:
         one.apply(first)
         if random.random() < 0.1:
             log.commit(first)
+            if random.random() < 0.3:
+                forget(first, random.choice((0, 1, 5, 30)))
     log.commit(first)
     said(first)
 
@@ -180,12 +193,13 @@ def test_restored_units_go_on_as_if_nothing_had_happened(number: int) -> None:
 def test_histories_with_many_units_come_back() -> None:
     inputs = inputs_of(history(Random(f"{SEED}/wide"), 3000, wide=True))
     first, log = new_matcher(), Log()
+    random = Random(SEED)
     for one in inputs[:2000]:
         one.apply(first)
     log.commit(first)
     said(first)
     second = with_customs(inputs[:2000])
-    log.restore(second, Random(SEED))
+    log.restore(second, random)
     for partition in range(PARTITIONS):
         second.take_over(partition, NOW_US)
     assert not any(said(second).values())
@@ -324,6 +338,149 @@ def test_what_was_lost_on_the_way_out_is_made_up(number: int) -> None:
     assert first == second, place
 
 
+# ------------------------------------------------------------------------------- forgetting
+
+
+def test_wherever_the_log_ends_volumes_are_exact() -> None:
+    """A commit that forgets units, cut after each of its records: nothing that they moved is lost
+    or counted twice; and whoever goes on from there leaves a log that says the same."""
+    forgotten = 0
+    for number in range(12):
+        random = Random(f"{SEED}/forget/{number}")
+        inputs = [one for one in inputs_of(history(random, 120)) if one.topic in (0, PORT_EVENTS)]
+        first, log = new_matcher(), Log()
+        for one in inputs:
+            one.apply(first)
+            if random.random() < 0.05:
+                log.commit(first)
+                forgotten += forget(first, random.choice((0, 0, 3)))
+        log.commit(first)
+        # Two retirements in one commit, and units that changed.
+        inputs[-1].apply(first)
+        forgotten += forget(first, 2) + forget(first, 0)
+        truth = [sorted(first.volumes(partition)) for partition in range(PARTITIONS)]
+        last = [take(first.take_unit_changes(partition, 7)) for partition in range(PARTITIONS)]
+        for end in range(max(len(records) for records in last) + 1):
+            whole = Log()
+            whole.records = [a + b[:end] for a, b in zip(log.records, last, strict=True)]
+            second = with_customs(inputs)
+            whole.restore(second, random)
+            assert [sorted(second.volumes(p)) for p in range(PARTITIONS)] == truth, number
+            for partition in range(PARTITIONS):
+                second.take_over(partition, NOW_US)
+            whole.commit(second)
+            third = with_customs(inputs)
+            whole.restore(third, random)
+            assert tables(third) == tables(second), number
+            assert [sorted(third.volumes(p)) for p in range(PARTITIONS)] == truth, number
+    assert forgotten > 2
+
+
+def event_record(unit: str, event_id: str, event_type: str, time_ms: int, offset: int) -> Record:
+    value = {
+        "eventID": event_id, "eventType": event_type, "operatorID": "TC",
+        "eventDateTime": write_date_time(time_ms * 1000), "locationCode": "L", "unit": unit,
+        "unitType": "CONTAINER", "direction": "IMPORT", "pieces": 3,
+    }  # fmt: skip
+    return unit.encode(), json.dumps(value).encode(), offset, time_ms
+
+
+def a_registered_operator() -> Input:
+    return Input(0, operator(locations=["L"]))
+
+
+def test_a_year_of_churn_leaves_memory_flat_and_volumes_exact() -> None:
+    """Every day other boxes come in, are checked and go out; after thirty days they are forgotten.
+    Names are used again two months later, as names are."""
+    matcher = new_matcher()
+    a_registered_operator().apply(matcher)
+    customs_only = matcher.table_sizes()
+    start, day_ms = 1_533_772_800_000, 86_400_000
+    sizes, moved, offset = [], 0, 0
+    log: list[dict[bytes | None, Published]] = [{} for _ in range(PARTITIONS)]
+    for day in range(365):
+        records: list[list[Record]] = [[] for _ in range(PARTITIONS)]
+        for box in range(20):
+            name = f"BOX{day % 60:02}X{box:03}"
+            for step, event_type in enumerate(("GET_IN", "GATE_CHECK", "GET_OUT")):
+                time = start + day * day_ms + step * 3_600_000
+                record = event_record(name, f"{day}-{step}", event_type, time, offset)
+                records[partition_of(name.encode())].append(record)
+                offset += 1
+            moved += 1
+        for partition in range(PARTITIONS):
+            run = RecordRun.from_records(records[partition])
+            matcher.apply(PORT_EVENTS, partition, run, NOW_US)
+            matcher.retire(partition, (start + (day - 30) * day_ms) * 1000)
+            for record in matcher.take_unit_changes(partition, 7):
+                log[partition][record[0]] = record
+                if record[1] is None:
+                    del log[partition][record[0]]
+        said(matcher)
+        sizes.append(matcher.table_sizes())
+    for name in ("units", "state_bytes", "unit_index_bytes"):
+        assert sizes[-1][name] == sizes[100][name], name
+    assert sizes[-1]["units"] == 20 * 31
+    rows = [row for partition in range(PARTITIONS) for row in matcher.volumes(partition)]
+    assert (sum(row[4] for row in rows), sum(row[5] for row in rows)) == (moved, 3 * moved)
+    assert (sum(row[7] for row in rows), sum(row[8] for row in rows)) == (moved, 3 * moved)
+    # The log, once compacted, holds what is there and the cells, and gives the same back.
+    second = new_matcher()
+    a_registered_operator().apply(second)
+    for partition in range(PARTITIONS):
+        second.restore_units(partition, run_of(log[partition].values()))
+        assert sorted(second.volumes(partition)) == sorted(matcher.volumes(partition))
+    assert second.table_sizes()["units"] == matcher.table_sizes()["units"]
+    # In the end everything goes.
+    for partition in range(PARTITIONS):
+        matcher.retire(partition, (start + 400 * day_ms) * 1000)
+        matcher.take_unit_changes(partition, 7)
+    assert matcher.table_sizes()["state_bytes"] == customs_only["state_bytes"]
+    assert matcher.table_sizes()["units"] == 0
+
+
+@pytest.mark.parametrize(
+    ("what", "forgotten"),
+    [
+        ("gone", 1), ("in stock", 0), ("open check", 0), ("declared", 0), ("held", 0),
+        ("not yet logged", 0), ("spoken since", 0), ("clock ahead", 0),
+    ],
+)  # fmt: skip
+def test_what_may_be_forgotten(what: str, forgotten: int) -> None:
+    box, start = "CSQU3054383", 1_533_772_800_000
+    partition, hour = partition_of(box.encode()), 3_600_000
+    matcher = new_matcher()
+    a_registered_operator().apply(matcher)
+    steps = ["GET_IN", "GATE_CHECK", "GET_OUT"]
+    if what == "in stock":
+        steps = ["GET_IN"]
+    if what == "open check":
+        steps = ["GET_IN", "GET_OUT", "GATE_CHECK"]
+    records = [
+        event_record(box, event_type, event_type, start + number * hour, number)
+        for number, event_type in enumerate(steps)
+    ]
+    if what == "spoken since":
+        records.append(event_record(box, "D", "DISCREPANCY", start + 9 * 24 * hour, 9))
+    if what == "clock ahead":
+        late = event_record(box, "D", "DISCREPANCY", start + 9 * 24 * hour, 9)
+        value = (late[1] or b"").replace(b'"eventID"', b'"eventCreatedDateTime":' + json.dumps(
+            write_date_time(start * 1000)).encode() + b',"eventID"')  # fmt: skip
+        records.append((late[0], value, 9, start))
+    matcher.apply(PORT_EVENTS, partition, RecordRun.from_records(records), NOW_US)
+    if what == "declared":
+        Input(0, declared("100000000001", goods(box, unitType="CONTAINER"))).apply(matcher)
+    if what == "held":
+        Input(0, held(on=box, state="LIFTED")).apply(matcher)
+    if what != "not yet logged":
+        matcher.take_unit_changes(partition, 7)
+    assert matcher.retire(partition, (start + 24 * hour) * 1000) == forgotten
+    assert not said(matcher)["rejects"]
+    keys = [(key, value is None) for key, value, *_ in matcher.take_unit_changes(partition, 7)]
+    assert ((b"C" + box.encode(), True) in keys) == bool(forgotten)
+    assert matcher.retire(partition, (start + 24 * hour) * 1000) == 0 or what == "not yet logged"
+
+
 # ------------------------------------------------------------------------------- the records
 
 
@@ -332,7 +489,8 @@ def a_log(size: int = 400) -> tuple[list[Input], list[list[Published]]]:
     matcher, log = new_matcher(), Log()
     for one in inputs:
         one.apply(matcher)
-    log.commit(matcher)
+    for partition in range(PARTITIONS):
+        log.records[partition] = take(matcher.take_unit_changes(partition, 7))
     return inputs, log.records
 
 
