@@ -23,8 +23,9 @@ from stream.transport.fetcher import FETCH_BYTES_MAX
 # Runs of up to 4 MiB that wait in front of the agent. Below 2 the agent waits for the fetch; above,
 # memory grows and nothing is won, since the agent is the slower one then.
 RUNS_WAITING_MAX = 4
-# Heartbeats per session: losing two in a row must not cost the worker its partitions.
-HEARTBEATS_PER_SESSION = 4
+# Heartbeats per session. It is by its heartbeat that a worker hears of a rebalance, so the last one
+# to hear delays it for all; half a second of the smallest session.
+HEARTBEATS_PER_SESSION = 12
 # Seconds a request to the broker may take; Faust wants it to be at least the session's.
 REQUEST_S_MAX = 40.0
 
@@ -74,7 +75,7 @@ def make_app(settings: Settings) -> GateApp:
     @app.on_partitions_assigned.connect(weak=False)
     async def take_partitions(_app: AppT, assigned: set[TP], **_: Any) -> None:
         numbers = [partition.partition for partition in assigned if partition.topic == port_events]
-        await app.gate.assign(numbers, cast(Consumer, app.consumer).member_id)
+        await app.gate.assign(numbers, cast(Consumer, app.consumer).membership)
 
     return app
 

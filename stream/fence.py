@@ -51,6 +51,7 @@ from aiokafka.protocol.transaction import (
 )
 
 from stream.emission import FENCED_CODES, FencedError, Writer
+from stream.fatal import FatalError
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ OPERATION_NOT_ATTEMPTED = 55
 Output = tuple[str, int]  # topic, partition
 
 
-class FenceError(RuntimeError):
+class FenceError(FatalError):
     """A broker refuses the fence for good; the message says what and the remedy."""
 
 

@@ -31,6 +31,7 @@ from stream.customs_rejects import HELD_BYTES_MAX, CustomsRejects
 from stream.emission import Emission
 from stream.engine import Engine
 from stream.engine_calls import EngineCalls, Outcome, now_us
+from stream.fatal import FatalError
 from stream.fence import Fence
 from stream.gc_pauses import GcPauses
 from stream.loop_lag import watch_loop
@@ -41,7 +42,7 @@ from stream.policy import load_policy
 from stream.settings import Settings
 from stream.silence import SilenceWatch
 from stream.topic_reader import RETRY_S
-from stream.transport import PartitionRun
+from stream.transport import Membership, PartitionRun
 from stream.web import Web
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,10 @@ FIGURES_S = 5.0
 # How long the last commits may take when the worker stops. What was not committed then is read
 # again when the partition is taken over.
 LAST_COMMITS_S_MAX = 5.0
+
+
+class NameTakenError(FatalError):
+    """Another worker has this one's place in the group."""
 
 
 class Gate(Service):
@@ -69,6 +74,7 @@ class Gate(Service):
             client_options(settings),
             client_id="gatejoin-worker",
             unacknowledged_bytes_max=settings.unacknowledged_mb_max << 20,
+            may_send=self._has_lease,
         )
         self.web = Web(
             settings.web_host,
@@ -82,6 +88,7 @@ class Gate(Service):
         self._feed: CustomsFeed | None = None
         self._customs_progress = dict.fromkeys(topics.CUSTOMS, 0.0)
         self._has_assignment = False
+        self._membership: Membership | None = None
         self._member_id = ""
         self._gc_pauses = GcPauses(self.metrics.observe_gc)
         self._dropping: set[asyncio.Task[None]] = set()
@@ -181,6 +188,15 @@ class Gate(Service):
     async def _turn_clock(self) -> None:
         async for _ in self.itertimer(CLOCK_S, name="clock"):
             now_s = time.time()
+            if self._membership is not None and self._membership.is_name_taken:
+                await self.crash(
+                    NameTakenError(
+                        f"another worker has joined group {self.settings.group_id} as "
+                        f"{self.settings.instance_id}: give each worker a GATEJOIN_INSTANCE_ID of "
+                        "its own"
+                    )
+                )
+                return
             for owned in list(self.partitions.values()):
                 if owned.is_live(now_s):
                     await owned.advance_clock()
@@ -197,15 +213,15 @@ class Gate(Service):
 
     # ---- the group's assignments ----
 
-    async def assign(self, assigned: Iterable[int], member_id: str) -> None:
+    async def assign(self, assigned: Iterable[int], membership: Membership) -> None:
         """Takes the partitions that are this worker's from now on, and drops all others.
 
         State that is in memory stays, unless the group had excluded this worker meanwhile (its
-        ``member_id`` is a new one): then others may have answered, and it is read again.
+        member ID is a new one): then others may have answered, and it is read again.
         """
         wanted = set(assigned)
-        was_excluded = member_id != self._member_id
-        self._member_id = member_id
+        was_excluded = membership.member_id != self._member_id
+        self._membership, self._member_id = membership, membership.member_id
         self._has_assignment = True
         for number in list(self.partitions):
             if number not in wanted or was_excluded:
@@ -216,6 +232,10 @@ class Gate(Service):
         for number in sorted(wanted - self.partitions.keys()):
             owned = self.partitions[number] = OwnedPartition(number, self._tools)
             owned.start()
+
+    def _has_lease(self) -> bool:
+        """Whether what is sent can still be this worker's to send."""
+        return self._membership is not None and self._membership.has_lease
 
     def _drop(self, number: int) -> None:
         """Lets go of a partition at once; its state is forgotten as soon as the engine is free."""

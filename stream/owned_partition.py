@@ -25,7 +25,7 @@ from stream.emission import Emission, FencedError, Writer
 from stream.engine_calls import HELD_BYTES_MAX, Batches, EngineCalls, Outcome, now_us
 from stream.fence import RENEW_S, Fence
 from stream.metrics import Metrics
-from stream.partition import META_KEY, Progress, TakeOver, encode_meta
+from stream.partition import META_KEY, Progress, TakeOver, TakeOverError, encode_meta
 from stream.recovery import Restorer
 from stream.settings import Settings
 from stream.transport import PartitionRun
@@ -378,7 +378,7 @@ class OwnedPartition:
             metrics.stage.labels("decode").observe(fetched.decode_seconds)
             run = fetched.run
             if run.base_offset > next_offset:
-                raise RuntimeError(
+                raise TakeOverError(
                     f"partition {self.number} of port-events: the broker gave offset "
                     f"{run.base_offset} where {next_offset} was due; events between have been "
                     "deleted: set retention.ms=-1 and bring the topic back from a copy"

@@ -37,6 +37,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from core_ext.record_batch import crc32c
+from stream.fatal import FatalError
 
 DECISIONS = "decisions"
 ALERTS = "alerts"
@@ -228,7 +229,7 @@ class Progress:
 # ---- taking it over ------------------------------------------------------------------------------
 
 
-class TakeOverError(RuntimeError):
+class TakeOverError(FatalError):
     """The partition can't be taken; the message is one line that names topic, reason, remedy."""
 
 

@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 # How many of the last decisions are looked at first for the event that they answer; nearly always
 # the very last one names it.
 LOOKED_AT = 1000
+# A fetch that finds nothing is one for a partition that has been read: not worth waiting for.
+FETCH_WAIT_MS = 10
 # A log that has records and gives none for so long is reported.
 TELL_S = 10.0
 
@@ -97,7 +99,10 @@ class Restorer:
         Raises TakeOverError if the logs do not hold what is needed.
         """
         number, engine = self._partition, self._calls.engine
-        consumer = await start_consumer(self._settings, f"gatejoin-restore-{number}")
+        committed = asyncio.create_task(committed_offset(self._settings, number))
+        consumer = await start_consumer(
+            self._settings, f"gatejoin-restore-{number}", fetch_wait_ms=FETCH_WAIT_MS
+        )
         try:
             extents = await self._extents(consumer)
             meta, why = await self._read_states(consumer, extents[topics.UNIT_STATES])
@@ -107,7 +112,7 @@ class Restorer:
                 number,
                 meta,
                 why,
-                await committed_offset(self._settings, number),
+                await committed,
                 extents[topics.PORT_EVENTS],
                 {name: extents[name] for name in EFFECTS},
                 self._calls.partition_counts[topics.PORT_EVENTS],
@@ -130,6 +135,7 @@ class Restorer:
             self.told += f", {self._done} events, decisions, alerts and rejects"
             return take_over
         finally:
+            committed.cancel()
             await consumer.stop()
 
     def _topic_partition(self, name: str) -> TopicPartition:

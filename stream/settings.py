@@ -234,7 +234,7 @@ class Settings:
         above="A restart takes noticeably longer.",
     )
     session_timeout_s: float = _setting(
-        10.0,
+        6.0,
         "After so long without a sign of a worker the group gives its partitions to others.",
         unit="seconds",
         low=6.0,

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 # How long one look for new runs waits; only how often stopping and progress are thought of.
 POLL_S = 1.0
+# For readers that follow: a broker answers at once when something comes.
+FOLLOW_WAIT_MS = 500
 # Between two attempts while no broker answers; each is logged.
 RETRY_S = 2.0
 
@@ -32,8 +34,14 @@ RETRY_S = 2.0
 OnProgress = Callable[[float], None]
 
 
-async def start_consumer(settings: Settings, client_id: str) -> RunConsumer:
-    """A started consumer without a group; waits, with a message, while no broker answers."""
+async def start_consumer(
+    settings: Settings, client_id: str, *, fetch_wait_ms: int = FOLLOW_WAIT_MS
+) -> RunConsumer:
+    """A started consumer without a group; waits, with a message, while no broker answers.
+
+    ``fetch_wait_ms`` is how long a broker may hold a fetch that finds nothing; a reader that goes
+    from one topic to another waits as long each time.
+    """
     while True:
         consumer = RunConsumer(
             **client_options(settings),
@@ -43,6 +51,7 @@ async def start_consumer(settings: Settings, client_id: str) -> RunConsumer:
             isolation_level="read_committed",
             max_partition_fetch_bytes=FETCH_BYTES_MAX,
             fetch_max_bytes=FETCH_BYTES_MAX,
+            fetch_max_wait_ms=fetch_wait_ms,
         )
         try:
             await consumer.start()

@@ -17,6 +17,7 @@ from faust.worker import Worker
 
 from stream.app import make_app
 from stream.connection import BrokerRefusesError, check_connection
+from stream.fatal import FatalError
 from stream.policy import PolicyError, load_policy
 from stream.settings import Settings, SettingsError
 from stream.topics import TopicsError, ensure_topics
@@ -100,7 +101,10 @@ def run(arguments: argparse.Namespace) -> int:
     except (BrokerRefusesError, TopicsError, WebError) as error:
         print(f"gatejoin worker: {error}", file=sys.stderr)
         return 1
+    worker = Worker(make_app(settings), loglevel=arguments.log_level)
     try:
-        Worker(make_app(settings), loglevel=arguments.log_level).execute_from_commandline()
+        worker.execute_from_commandline()
     except SystemExit as end:
+        if isinstance(worker.crash_reason, FatalError):
+            print(f"gatejoin worker: {worker.crash_reason}", file=sys.stderr)
         return end.code if isinstance(end.code, int) else 1

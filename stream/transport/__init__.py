@@ -16,9 +16,10 @@ from faust.transport.drivers import aiokafka as driver
 
 from stream.transport.consumer import Consumer
 from stream.transport.fetcher import PartitionRun, RunConsumer
+from stream.transport.membership import Membership
 from stream.transport.schema import RunSchema
 
-__all__ = ["Consumer", "PartitionRun", "RunConsumer", "RunSchema", "Transport"]
+__all__ = ["Consumer", "Membership", "PartitionRun", "RunConsumer", "RunSchema", "Transport"]
 
 
 class Transport(driver.Transport):

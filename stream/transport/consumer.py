@@ -23,6 +23,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from stream.transport.fetcher import FETCH_BYTES_MAX, PartitionRun, RunConsumer
+from stream.transport.membership import Membership
 
 # How long a broker may hold a fetch that finds nothing. It answers at once when something comes to
 # a partition that was asked for; one that was not, since it had not been taken yet, waits as long.
@@ -96,7 +97,12 @@ class Consumer(driver.Consumer):
     @property
     def member_id(self) -> str:
         """The group's name for this worker; a new one if the group had excluded it meanwhile."""
-        return cast(str, self._thread._ensure_consumer()._coordinator.member_id)
+        return cast(str, self.membership.member_id)
+
+    @property
+    def membership(self) -> Membership:
+        """This worker's place in the group, once the consumer is started."""
+        return cast(Membership, self._thread._ensure_consumer()._coordinator)
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)

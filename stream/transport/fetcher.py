@@ -27,6 +27,7 @@ from aiokafka.structs import TopicPartition
 
 from core_ext.record_batch import DECOMPRESSED_BYTES_MAX, FetchDecoder, RecordBatchError, RecordRun
 from stream.transport.frames import FrameClient, rebound
+from stream.transport.membership import Membership
 
 log = logging.getLogger(__name__)
 
@@ -271,7 +272,9 @@ class RunConsumer(aiokafka.AIOKafkaConsumer):  # type: ignore[misc]
         """Takes what aiokafka's consumer takes."""
         init_with_frames(self, *topics, **options)
 
-    start = rebound(aiokafka.AIOKafkaConsumer.start, Fetcher=RunFetcher)
+    start = rebound(
+        aiokafka.AIOKafkaConsumer.start, Fetcher=RunFetcher, GroupCoordinator=Membership
+    )
 
     async def get_runs(
         self, timeout: float, partitions: Iterable[TopicPartition] | None = None

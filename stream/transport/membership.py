@@ -1,0 +1,72 @@
+"""A worker's place in the consumer group: when it was last confirmed, and whether another has it.
+
+What it is: aiokafka's group coordinator client, which also remembers when the group last said that
+this member is one of it (the *lease*), and does not fight for a name that another worker has taken.
+Who calls it: ``stream.transport.fetcher`` puts it in aiokafka's place;
+``stream.transport.consumer`` and the gate ask.
+What it must never know: which partitions there are, what a worker does with them.
+
+A member that the group has not heard of for the session's time-out is replaced, so whoever finds
+that the last confirmation is longer ago must take itself for replaced: it may have been paused. The
+clock is one that also counts while a machine sleeps, and a confirmation is as old as its request.
+
+With a static name (``group.instance.id``) a second worker of that name takes the place of the
+first, which is then unknown to the group. aiokafka would join again and take the place back, and so
+on for ever; here the one that was thrown out though its lease had not run out stops joining.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.protocol.group import HeartbeatRequest, SyncGroupRequest
+
+NEVER = float("-inf")
+#: Requests whose answer says that the sender is a member.
+CONFIRMING = (HeartbeatRequest, SyncGroupRequest)
+#: No error, and REBALANCE_IN_PROGRESS, which only members are told.
+CONFIRMED_CODES = frozenset((0, 27))
+
+
+def clock_s() -> float:
+    """Seconds of a clock that is never set and counts while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Membership(GroupCoordinator):  # type: ignore[misc]
+    """aiokafka's coordinator with a lease."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        #: When the request was sent that the group confirmed last, by ``clock_s``.
+        self.confirmed_at = NEVER
+        #: Another worker has joined with the same static name.
+        self.is_name_taken = False
+
+    @property
+    def has_lease(self) -> bool:
+        """Whether the group can't have given this member's partitions away yet."""
+        return bool(clock_s() - self.confirmed_at < self._session_timeout_ms / 1000)
+
+    async def _send_req(self, request: Any) -> Any:
+        asked_at = clock_s()
+        response = await super()._send_req(request)
+        if isinstance(request, CONFIRMING) and response.error_code in CONFIRMED_CODES:
+            self.confirmed_at = asked_at
+        return response
+
+    def reset_generation(self) -> None:
+        """The group does not know this member (any more), or it leaves."""
+        if self._group_instance_id and not self._closing.done() and self.has_lease:
+            self.is_name_taken = True
+        self.confirmed_at = NEVER
+        super().reset_generation()
+
+    async def ensure_active_group(self, subscription: Any, prev_assignment: Any) -> Any:
+        """Joins the group, unless another has this member's name; then waits for the end."""
+        if self.is_name_taken:
+            await self._closing
+            return None
+        return await super().ensure_active_group(subscription, prev_assignment)
