@@ -69,7 +69,8 @@ def test_the_document_has_every_public_topic_as_it_is_declared() -> None:
     settings = Settings(topic_prefix="north.", partitions=12)
     channels = document(settings)["channels"]
     declared = {topic.name: topic for topic in topics.declarations(settings)}
-    assert set(channels) == {*topics.CUSTOMS, *topics.COPARTITIONED, topics.REJECTS} & set(declared)
+    internal = {topics.UNIT_STATES, *topics.AGGREGATES}
+    assert set(channels) == set(declared) - internal
     for name, channel in channels.items():
         kafka = channel["bindings"]["kafka"]
         assert channel["address"] == kafka["topic"] == f"north.{name}"

@@ -10,7 +10,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from stream.cli import main
 from stream.settings import Settings
-from stream.topics import TopicsError, declarations, ensure_topics
+from stream.topics import COPARTITIONED, TopicsError, declarations, ensure_topics
 from tests.stream.kafka_tools import make_topic
 
 
@@ -32,7 +32,7 @@ def test_missing_topics_are_made_as_declared(kafka: str, topic_prefix: str) -> N
         assert first == second
         assert first == {
             **dict.fromkeys(("operators", "declarations", "holds"), 2),
-            **dict.fromkeys(("port-events", "decisions", "alerts", "rejects"), 3),
+            **dict.fromkeys(COPARTITIONED, 3),
             **dict.fromkeys(("volumes", "stock", "operator-activity"), 2),
         }
         for topic in declarations(settings):
@@ -54,7 +54,7 @@ def test_copartitioned_topics_that_differ_are_refused(kafka: str, topic_prefix: 
 
     async def scenario() -> None:
         await make_topic(kafka, settings.topic("decisions"), 2)
-        with pytest.raises(TopicsError, match="decisions has 2, .*alerts has 3 partitions"):
+        with pytest.raises(TopicsError, match="decisions has 2, .* has 3 partitions"):
             await ensure_topics(settings)
 
     asyncio.run(scenario())
