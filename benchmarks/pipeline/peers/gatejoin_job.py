@@ -19,7 +19,6 @@ from typing import Any, cast
 
 import faust
 import numpy
-from aiokafka import AIOKafkaProducer
 from faust.types import EventT
 from faust.worker import Worker
 from numpy.typing import NDArray
@@ -27,6 +26,9 @@ from numpy.typing import NDArray
 from core_ext.event_scanner import Scanner
 from core_ext.record_batch import RecordRun, encode_columns
 from core_ext.unit_index import UnitIndex
+from stream.connection import client_options
+from stream.emission import Emission
+from stream.settings import Settings
 from stream.transport import PartitionRun, RunSchema
 from stream.transport.fetcher import FETCH_BYTES_MAX
 
@@ -61,29 +63,6 @@ DECISION_BYTES = len(HEAD + VERDICTS[0])
 TEMPLATES = numpy.frombuffer(b"".join(HEAD + verdict for verdict in VERDICTS), numpy.uint8).reshape(
     len(VERDICTS), -1
 )
-
-
-class BuiltBatch:
-    """A record batch of the core where aiokafka's producer expects one that it builds itself."""
-
-    def __init__(self, batch: bytes, record_count: int) -> None:
-        self._batch = batch
-        self._record_count = record_count
-
-    def _build(self) -> bytes:
-        return self._batch
-
-    def close(self) -> None:
-        """Nothing: it was never open."""
-
-    def closed(self) -> bool:
-        return True
-
-    def size(self) -> int:
-        return len(self._batch)
-
-    def record_count(self) -> int:
-        return self._record_count
 
 
 class Table:
@@ -182,7 +161,7 @@ class Lane:
         self._under_way: set[asyncio.Task[None]] = set()
         self._taken = asyncio.Event()
 
-    async def take(self, producer: AIOKafkaProducer, event: EventT[PartitionRun]) -> None:
+    async def take(self, emission: Emission, event: EventT[PartitionRun]) -> None:
         """Takes a run; returns when the next may come."""
         while self._waiting_bytes >= WAITING_BYTES_MAX:
             self._taken.clear()
@@ -190,9 +169,9 @@ class Lane:
         self._waiting.append(event)
         self._waiting_bytes += run_of(event).batch_bytes
         if self._working is None:
-            self._working = asyncio.create_task(self._work(producer))
+            self._working = asyncio.create_task(self._work(emission))
 
-    async def _work(self, producer: AIOKafkaProducer) -> None:
+    async def _work(self, emission: Emission) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting:
             while len(self._under_way) >= UNDER_WAY_MAX:
@@ -201,11 +180,8 @@ class Lane:
             self._taken.set()
             runs = [run_of(event) for event in events]
             batches = await loop.run_in_executor(self._thread, self._job.decide, runs)
-            # In order, since each partition of the producer is a queue.
-            sent = [
-                await producer.send_batch(BuiltBatch(*batch), DECISIONS, partition=self._partition)
-                for batch in batches
-            ]
+            await emission.wait_room()
+            sent = emission.submit(DECISIONS, self._partition, batches)
             task = asyncio.create_task(acknowledge(events, sent))
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
@@ -217,7 +193,7 @@ def run_of(event: EventT[PartitionRun]) -> RecordRun:
     return cast(PartitionRun, event.value).run
 
 
-async def acknowledge(events: list[EventT[PartitionRun]], sent: list[asyncio.Future[None]]) -> None:
+async def acknowledge(events: list[EventT[PartitionRun]], sent: list[asyncio.Future[int]]) -> None:
     """Lets the runs' offsets be committed once the broker has their decisions."""
     await asyncio.gather(*sent)
     for event in events:
@@ -243,14 +219,14 @@ def make_app(job: Job) -> faust.App:
 
     @app.agent(topic, concurrency=1)
     async def answer(stream: faust.StreamT[PartitionRun]) -> None:
-        producer = AIOKafkaProducer(bootstrap_servers=BROKER, acks=1, max_request_size=8 << 20)
-        await producer.start()
+        emission = Emission(client_options(Settings(broker=BROKER)))
+        await emission.start()
         thread = ThreadPoolExecutor(1, thread_name_prefix="job")
         lanes: dict[int, Lane] = {}
         async for event in cast(faust.Stream[PartitionRun], stream).noack().events():
             number = cast(PartitionRun, event.value).partition
             lane = lanes.get(number) or lanes.setdefault(number, Lane(job, thread, number))
-            await lane.take(producer, event)
+            await lane.take(emission, event)
 
     return app
 
