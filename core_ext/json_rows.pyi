@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 import numpy
 from numpy.typing import NDArray
+from typing_extensions import disjoint_base
 
 INTEGER: int
 PADDED: int
@@ -21,6 +22,7 @@ TEMPLATE_BYTES_MAX: int
 
 Segment: TypeAlias = bytes | tuple[int, int] | tuple[int, int, int] | tuple[int, int, int, int]
 
+@disjoint_base
 class JsonRows:
     """A set of templates and the dictionaries they name.
 

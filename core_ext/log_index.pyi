@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from typing_extensions import disjoint_base
+
 LINE_STRIDE: int
 """The starts of every so many lines are kept."""
 
@@ -18,6 +20,7 @@ def name_hash(kind: Literal["u", "d", "h", "o"], name: bytes) -> int:
     A unit's name is normalised before.
     """
 
+@disjoint_base
 class LogIndexer:
     """Scans a log from its first line on and collects postings, a run at a time.
 

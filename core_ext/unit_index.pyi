@@ -1,7 +1,7 @@
 # Types of the unit index module; unit_index.pyx says what each method does.
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, final
 
 import numpy
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ Units = NDArray[numpy.bytes_] | NDArray[numpy.uint64] | NDArray[numpy.uint8] | B
 Offsets = NDArray[numpy.int64] | None
 Rows = NDArray[numpy.int32]
 
+@final
 class UnitIndex:
     def __init__(
         self, container_capacity: int = 0, name_capacity: int = 0, seed: int | None = None
