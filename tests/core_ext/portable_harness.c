@@ -124,7 +124,7 @@ static void replay(simd_path path, const char *name)
     const size_t size = file ? fread(log, 1, 1 << 24, file) : 0;
     const int64_t minute = 60 * INT64_C(1000000);
     engine_init(&engine_, 1, 0);
-    engine_.scanner.document.index = json_index_for(path);
+    json_document_use(&engine_.scanner.document, path);
     engine_.explain = 1;
     engine_.periods = malloc(sizeof *engine_.periods);
     if (log == NULL || engine_.periods == NULL || size == 0) {
@@ -139,7 +139,7 @@ static void replay(simd_path path, const char *name)
         .late_export_us = 30 * minute, .clock_ahead_us = 5 * minute,
         .return_us = 43200 * minute, .stale_us = 259200 * minute, .reservation_us = 1440 * minute};
     log_line_reader_init(&reader);
-    reader.document.index = json_index_for(path);
+    json_document_use(&reader.document, path);
     (void)log_apply(&engine_, &reader, log, size, 1, &progress, error);
     note(&progress.line, sizeof progress.line);
     note(error, strlen(error));

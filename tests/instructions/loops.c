@@ -281,14 +281,14 @@ static void make_log(input *given)
     given->log = (uint8_t *)log;
     given->log_length = at;
     log_line_reader_init(&given->reader);
-    given->reader.document.index = json_index_for(path);
+    json_document_use(&given->reader.document, path);
     engine *engine_ = &given->engine_;
     engine_init(engine_, 1, 0);
     unit_index_free(&engine_->units.index); /* for one whose seed is known */
     if (unit_index_init_seeded(&engine_->units.index, 0, 0, 7) != 0) {
         stop("no memory");
     }
-    engine_->scanner.document.index = json_index_for(path);
+    json_document_use(&engine_->scanner.document, path);
     engine_->periods = malloc(sizeof *engine_->periods);
     if (engine_->periods == NULL) {
         stop("no memory");
@@ -320,7 +320,7 @@ int main(int argc, char **argv)
     }
     crc32c_initialise();
     record_scanner_init(&given->scanner);
-    given->scanner.document.index = json_index_for(path);
+    json_document_use(&given->scanner.document, path);
     if (strncmp(name, "probe-", 6) == 0) {
         make_index(given, UNITS);
         fill_index(given, strcmp(name + 6, "names") == 0);
