@@ -179,6 +179,8 @@ class Harness:
             BEHEAD: partial(self._damage, BEHEAD),
         }
         for fault in schedule:
+            if self.injected[fault] >= self.counts[fault]:
+                continue  # a worker that was killed again while it started has had it already
             await asyncio.sleep(random.uniform(0, 1.5))
             await one.sight()
             await inject[fault](one, random)
@@ -191,7 +193,7 @@ class Harness:
             await one.kill(place)
             await one.sight()
             one.run(place)
-            if random.random() > 0.3 or self.injected[KILL] >= self.counts[KILL]:
+            if random.random() > 0.3:
                 break
             await asyncio.sleep(random.uniform(0, 6))
         await one.until_progress()

@@ -24,7 +24,7 @@ def test_nothing_is_lost_nothing_doubled_nothing_changed(tmp_path: Path) -> None
     harness, why = asyncio.run(play(seed, counts, tmp_path, print))
     print(harness.table())
     assert not why, f"make faults SEED={seed} COUNT={KILLS_IN_CI}\n{harness.table()}\n{why}"
-    assert harness.injected == counts
+    assert harness.injected >= counts
     for name, verdict in harness.verdicts.items():
         assert verdict.checked.keys() == INVARIANTS.keys(), name
         assert min(verdict.checked.values()) > 0, name

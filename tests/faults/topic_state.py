@@ -5,17 +5,16 @@ Called by the fault harness and the fail-over measurement. It must never know wh
 
 from __future__ import annotations
 
-from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import TopicPartition
 
 from stream import topics
 from stream.settings import Settings
+from stream.topic_reader import runs_to_end
+from stream.transport import RunConsumer
 from tests.faults.verifier import OUTPUTS, Evidence, Record, Sighting
 
 READ = (*topics.CUSTOMS, topics.PORT_EVENTS, *OUTPUTS, topics.VOLUMES, topics.STOCK)
-# Nothing more is under way when topics are read, so this only bounds the wait at the end.
-POLL_MS = 500
 
 
 class TopicState:
@@ -29,11 +28,12 @@ class TopicState:
     def __init__(self, settings: Settings, counts: dict[str, int]) -> None:
         self.settings = settings
         self.counts = counts
-        self._consumer: AIOKafkaConsumer | None = None
+        self._consumer: RunConsumer | None = None
         self._admin: AIOKafkaAdminClient | None = None
 
     async def start(self) -> None:
-        self._consumer = AIOKafkaConsumer(
+        # The worker's own reader: it also passes the markers with which a log may end.
+        self._consumer = RunConsumer(
             bootstrap_servers=self.settings.broker,
             client_id="faults-reader",
             auto_offset_reset="earliest",
@@ -97,20 +97,12 @@ class TopicState:
     async def read(self, name: str) -> list[Record]:
         """All records of a topic, in order of partition and offset."""
         assert self._consumer is not None, "start() comes first"
-        parts = self.partitions(name)
-        self._consumer.assign(parts)
-        await self._consumer.seek_to_beginning(*parts)
-        ends = await self._consumer.end_offsets(parts)
-        records: list[Record] = []
-        while True:
-            positions = [await self._consumer.position(part) for part in parts]
-            if all(at >= ends[part] for at, part in zip(positions, parts, strict=True)):
-                return sorted(records)
-            for found in (await self._consumer.getmany(timeout_ms=POLL_MS)).values():
-                records += [
-                    Record(one.partition, one.offset, one.key, one.value, one.timestamp)
-                    for one in found
-                ]
+        records = [
+            Record(fetched.partition, offset, key, value, timestamp_ms)
+            async for fetched in runs_to_end(self._consumer, self.partitions(name))
+            for key, value, offset, timestamp_ms in fetched.run
+        ]
+        return sorted(records)
 
     async def evidence(
         self, loaded: dict[tuple[str, int], int], sightings: list[Sighting]
