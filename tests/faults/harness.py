@@ -42,7 +42,7 @@ ROLLING = "worker: rolling restart, static membership"
 TWIN = "worker: a second one with the same identity"
 CORRUPT = "changelog: a record with a wrong bit"
 CUT_SHORT = "changelog: a record that is cut short"
-BEHEAD = "changelog: the beginning is deleted"
+EMPTY = "changelog: the topic is deleted and made anew"
 BROKER = "broker: kill -9 and restart"
 OUTAGE = "broker: kill -9 of all three, restart"
 LEADER = "broker: kill -9 of the leader of decisions"
@@ -51,7 +51,7 @@ TEAR = "network: connections cut in mid-request"
 DELAY = "network: everything delayed"
 DEAF = "network: answers of a broker lost"
 
-OF_WORKERS = (KILL, PAUSE, JOIN, ROLLING, TWIN, CORRUPT, CUT_SHORT, BEHEAD)
+OF_WORKERS = (KILL, PAUSE, JOIN, ROLLING, TWIN, CORRUPT, CUT_SHORT, EMPTY)
 # The rest of them is for places with a lasting identity.
 OF_DYNAMIC = (PAUSE, JOIN)
 OF_CLUSTER = (BROKER, OUTAGE, LEADER, CUT, TEAR, DELAY, DEAF)
@@ -176,7 +176,7 @@ class Harness:
             TWIN: self._twin,
             CORRUPT: partial(self._damage, CORRUPT),
             CUT_SHORT: partial(self._damage, CUT_SHORT),
-            BEHEAD: partial(self._damage, BEHEAD),
+            EMPTY: partial(self._damage, EMPTY),
         }
         for fault in schedule:
             if self.injected[fault] >= self.counts[fault]:
@@ -256,8 +256,8 @@ class Harness:
         try:
 
             async def is_damaged() -> bool:
-                if fault == BEHEAD:
-                    await one.forget_beginning()
+                if fault == EMPTY:
+                    await one.empty_changelog()
                     return True
                 return await one.damage(flip if fault == CORRUPT else cut)
 

@@ -167,7 +167,9 @@ class Installation:
         self._sending: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        await self._make_customs_topics()
+        # Nothing of customs' topics may be compacted, since the verifier needs it all. Segments end
+        # by the records' own dates, which here are years apart.
+        await self._make_topics(*topics.CUSTOMS, **{"segment.ms": str(LONG_MAX)})
         counts = await ensure_topics(self.settings)
         self.topics = TopicState(self.settings, counts)
         await self.topics.start()
@@ -185,10 +187,8 @@ class Installation:
             self.run(place)
         self._sending = asyncio.create_task(self._send_for_ever())
 
-    async def _make_customs_topics(self) -> None:
-        """Makes customs' topics so that nothing of them is compacted: the verifier needs it all.
-
-        Segments end by the records' own dates, which here are years apart."""
+    async def _make_topics(self, *names: str, **config: str) -> None:
+        """Makes topics as they are declared, but for ``config``."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.broker)
         await admin.start()
         try:
@@ -198,10 +198,10 @@ class Installation:
                         self.settings.topic(declared.name),
                         declared.partitions,
                         len(self.kafka.nodes),
-                        topic_configs={**declared.config, "segment.ms": str(LONG_MAX)},
+                        topic_configs={**declared.config, **config},
                     )
                     for declared in declarations(self.settings)
-                    if declared.name in topics.CUSTOMS
+                    if declared.name in names
                 ]
             )
         finally:
@@ -324,11 +324,10 @@ class Installation:
         )
         return True
 
-    async def forget_beginning(self) -> None:
-        """Deletes the beginning of some partition's changelog."""
-        number = self.random.randrange(PARTITIONS)
-        ends = await self.topics.ends(topics.UNIT_STATES)
-        await self.topics.delete(topics.UNIT_STATES, number, ends[topics.UNIT_STATES, number] // 2)
+    async def empty_changelog(self) -> None:
+        """Deletes the changelog's topic and makes it anew. No worker may run."""
+        await self.topics.delete(topics.UNIT_STATES)
+        await self._make_topics(topics.UNIT_STATES)
 
     # ---- records ----
 

@@ -5,7 +5,7 @@ Called by the fault harness and the fail-over measurement. It must never know wh
 
 from __future__ import annotations
 
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import TopicPartition
 
 from stream import topics
@@ -82,12 +82,12 @@ class TopicState:
             int(one["leader"]) for one in topic["partitions"] if one["partition"] == partition
         )
 
-    async def delete(self, name: str, partition: int, before: int) -> None:
-        """Deletes the records of a partition before an offset."""
+    async def delete(self, name: str) -> None:
+        """Deletes a topic; on return no broker knows it."""
         assert self._admin is not None, "start() comes first"
-        await self._admin.delete_records(
-            {TopicPartition(self.settings.topic(name), partition): RecordsToDelete(before)}
-        )
+        topic = self.settings.topic(name)
+        while topic in await self._admin.list_topics():
+            await self._admin.delete_topics([topic])
 
     async def sighting(self) -> Sighting:
         """What is committed, and where the outputs end after that was seen."""
