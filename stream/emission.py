@@ -205,6 +205,8 @@ class Emission:
         self._requests: set[asyncio.Task[None]] = set()
         self._timers: set[asyncio.TimerHandle] = set()
         self._is_dispatch_due = False
+        #: When a broker answered last, by the monotonic clock.
+        self.answered_at = float("-inf")
         self._refreshing: asyncio.Task[None] | None = None
         self._topics: set[str] = set()
         self._told_at = -ATTEMPT_S_MAX
@@ -416,7 +418,8 @@ class Emission:
         self._topics |= names
         try:
             client.set_topics(self._topics)
-            await client.force_metadata_update()
+            if await client.force_metadata_update():
+                self.answered_at = time.monotonic()
         finally:
             self._refreshing = None
         leaderless = [lane for lane in self._ready if self._leader(client, lane) is None]
@@ -448,6 +451,7 @@ class Emission:
         self._dispatch()
 
     def _take_response(self, lanes: list[_Lane], response: Any) -> None:
+        self.answered_at = time.monotonic()
         answers = {
             TopicPartition(topic, answer[0]): (answer[1], answer[2])
             for topic, partitions in response.topics

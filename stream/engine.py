@@ -110,6 +110,11 @@ class Engine:
         """
         return self.matcher.restore_units(partition, run)
 
+    def retire(self, partition: int, before_us: int) -> int:
+        """Forgets units whose visits were over before a moment, a bounded piece of them at a time
+        (Matcher.retire); returns how many."""
+        return self.matcher.retire(partition, before_us)
+
     def clock_us(self, partition: int) -> int | None:
         """Returns a partition's clock, None before its first record."""
         return self.matcher.clock_us(partition)

@@ -43,12 +43,16 @@ from stream.settings import Settings
 from stream.silence import SilenceWatch
 from stream.topic_reader import RETRY_S
 from stream.transport import Membership, PartitionRun
+from stream.transport.membership import clock_s
+from stream.watchdog import Sight, Watchdog
 from stream.web import Web
 
 log = logging.getLogger(__name__)
 
 # How often alerts by the clock are looked for where no record moves the clock.
 CLOCK_S = 1.0
+# How often the worker looks whether it stands still.
+WATCH_S = 1.0
 # How often operators and the nation are summed up for the metrics; takes the engine's thread
 # milliseconds.
 FIGURES_S = 5.0
@@ -90,6 +94,7 @@ class Gate(Service):
         self._has_assignment = False
         self._membership: Membership | None = None
         self._member_id = ""
+        self._watchdog = Watchdog(settings.stuck_s_max)
         self._gc_pauses = GcPauses(self.metrics.observe_gc)
         self._dropping: set[asyncio.Task[None]] = set()
 
@@ -188,19 +193,43 @@ class Gate(Service):
     async def _turn_clock(self) -> None:
         async for _ in self.itertimer(CLOCK_S, name="clock"):
             now_s = time.time()
-            if self._membership is not None and self._membership.is_name_taken:
-                await self.crash(
-                    NameTakenError(
-                        f"another worker has joined group {self.settings.group_id} as "
-                        f"{self.settings.instance_id}: give each worker a GATEJOIN_INSTANCE_ID of "
-                        "its own"
-                    )
-                )
-                return
             for owned in list(self.partitions.values()):
-                if owned.is_live(now_s):
-                    await owned.advance_clock()
-                await owned.renew_fence()
+                await owned.tick(now_s)
+
+    @Service.task
+    async def _watch_itself(self) -> None:
+        async for _ in self.itertimer(WATCH_S, name="watchdog"):
+            try:
+                self._look_at_itself()
+            except FatalError as error:
+                await self.crash(error)
+                return
+
+    def _look_at_itself(self) -> None:
+        """Raises FatalError if going on is useless."""
+        if self._membership is not None and self._membership.is_name_taken:
+            raise NameTakenError(
+                f"another worker has joined group {self.settings.group_id} as "
+                f"{self.settings.instance_id}: give each worker a GATEJOIN_INSTANCE_ID of its own"
+            )
+        now = time.monotonic()
+        # Heartbeats have a thread of their own: they go on when all else stands still.
+        membership = self._membership
+        silent_s = clock_s() - membership.confirmed_at if membership is not None else float("inf")
+        shares = tuple(self._customs_progress.values())
+        self._watchdog.look(
+            [
+                Sight(
+                    number,
+                    owned.state,
+                    max(0, owned.high_water - owned.answered_offset),
+                    (owned.marks, None if owned.is_ready else shares),
+                )
+                for number, owned in self.partitions.items()
+            ],
+            max(self.emission.answered_at, now - silent_s),
+            now,
+        )
 
     @Service.task
     async def _watch_loop(self) -> None:

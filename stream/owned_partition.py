@@ -42,6 +42,7 @@ WAITING_BYTES_MAX = 4 << 20
 LIVE_S = 86_400.0
 # Whoever owns this partition publishes the rejects of customs' records.
 SPEAKER_PARTITION = 0
+DAY_US = 86_400_000_000
 
 Acknowledgements = list["asyncio.Future[int]"]
 
@@ -119,6 +120,12 @@ class OwnedPartition:
     def is_ready(self) -> bool:
         """Whether its state is back and it answers."""
         return self.state == "ready" and not self.is_lost
+
+    @property
+    def marks(self) -> tuple[float, ...]:
+        """All that changes while it gets on."""
+        committed = self.progress.committed_offset if self.progress is not None else -1
+        return self.restored, self.answered_offset, committed
 
     def is_live(self, now_s: float) -> bool:
         """Whether everything has been read and the newest record is of today."""
@@ -440,14 +447,37 @@ class OwnedPartition:
             self.progress.leave_tail()
             await self._tools.calls.quiet(partial(engine.suppressed_clear, self.number))
 
-    async def renew_fence(self) -> None:
-        """Writes the fence's markers again, if it is time."""
+    async def tick(self, now_s: float) -> None:
+        """Does what is due by the clock; about once a second, at ``now_s`` since 1970."""
+        await self._guard(self._tick(now_s))
+
+    async def _tick(self, now_s: float) -> None:
+        if self.is_live(now_s):
+            await self._advance_clock()
+        if self.is_ready:
+            await self._retire()
         if self.is_ready and time.monotonic() - self._renewed_at > RENEW_S:
             assert self.writer is not None
             self._renewed_at = time.monotonic()
             await self._tools.fence.renew(self.writer, self._outputs())
 
-    async def advance_clock(self) -> None:
+    async def _retire(self) -> None:
+        """Forgets some of the units whose visits have been over for long enough."""
+        days = self._tools.settings.visit_retention_days
+        engine, number = self._tools.calls.engine, self.number
+        if not days:
+            return
+
+        def retire() -> int:
+            # The events' own clock, or a history that is read late would be forgotten at once; not
+            # ahead of the wall's, or one record with a wrong timestamp would empty the memory.
+            clock_us = min(engine.clock_us(number) or 0, now_us())
+            return engine.retire(number, clock_us - days * DAY_US)
+
+        if await self._tools.calls.quiet(retire):
+            self._changed.set()
+
+    async def _advance_clock(self) -> None:
         """Moves the clock on where no record does, and raises what is due."""
         engine = self._tools.calls.engine
         await self._speak(partial(engine.advance_clock, self.number, now_us()))

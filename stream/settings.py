@@ -189,6 +189,17 @@ class Settings:
         below="Below 5 years (1826 days) the rules on keeping records are broken.",
         above="The brokers' disks fill.",
     )
+    visit_retention_days: int = _setting(
+        1826,
+        "How long the events of a unit are kept in memory and in unit-states after its visits are "
+        "over, by the clock of the events; what it moved stays in the volumes; 0: for ever.",
+        unit="days",
+        low=0,
+        high=36_500,
+        below="Below 1826 (5 years) a late correction of what the law lets be corrected is taken "
+        "for a new event.",
+        above="Memory and the time of a take-over grow with the years that are kept.",
+    )
     rules: str = _setting(
         "",
         "TOML file of rules that replace shipped ones; empty: the shipped rules.",
@@ -241,6 +252,16 @@ class Settings:
         high=300.0,
         below="Brokers refuse it below 6, unless told otherwise.",
         above="A crash leaves its partitions unanswered for longer.",
+    )
+    stuck_s_max: float = _setting(
+        120.0,
+        "A partition that has events to answer and stands still for so long although the broker "
+        "answers ends the worker, with a reason and status 1; 0: never.",
+        unit="seconds",
+        low=0.0,
+        high=3600.0,
+        below="Below 30 a large take-over on a slow disk is taken for standing still.",
+        above="Gates wait longer for a worker that hangs.",
     )
     unacknowledged_mb_max: int = _setting(
         32,
