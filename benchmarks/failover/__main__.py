@@ -12,6 +12,7 @@ import asyncio
 import dataclasses
 import datetime
 import json
+import logging
 import statistics
 import sys
 from collections.abc import Sequence
@@ -54,6 +55,8 @@ def main() -> int:
     parser.add_argument("--events", type=int, default=1_000_000, help="backlog for the cost")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
+    # Topics without a leader yet are no news here.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     before = machine()
     restored = restore_rate(arguments.restore)
     print(f"restore: {restored.units / restored.seconds:,.0f} units/s", flush=True)

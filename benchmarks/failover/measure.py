@@ -100,10 +100,13 @@ class WorkerProcess:
         }
         if self.identity:
             environment["GATEJOIN_INSTANCE_ID"] = self.identity
+        inherited = {
+            name: text for name, text in os.environ.items() if not name.startswith("GATEJOIN_")
+        }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "stream", "worker"],
-                env={**os.environ, **environment},
+                env={**inherited, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -62,6 +62,11 @@ async def until(
         await asyncio.sleep(POLL_S)
 
 
+def inherited() -> dict[str, str]:
+    """The environment without settings of the tests' own, which a worker would refuse."""
+    return {name: text for name, text in os.environ.items() if not name.startswith("GATEJOIN_")}
+
+
 class WorkerProcess:
     """A place for a worker: the process that runs there now, and its log."""
 
@@ -78,7 +83,7 @@ class WorkerProcess:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "stream", "worker"],
-                env={**os.environ, **environment, "GATEJOIN_WEB_PORT": str(self.port)},
+                env={**inherited(), **environment, "GATEJOIN_WEB_PORT": str(self.port)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
