@@ -42,6 +42,11 @@ def record_seeds(lines: list[str]) -> dict[str, bytes]:
             continue
         key = read.key.encode()
         seeds[f"{read.topic}-{taken}"] = bytes([topic, len(key)]) + key + read.value
+    # Twice the same, and once more with other digits: read by what was learned of the first.
+    event = next(seed for name, seed in seeds.items() if name.startswith("port-events"))
+    value = event[2 + event[1] :]
+    changed = value.replace(b"1", b"2")
+    seeds["alike"] = event + b"\x1e" + value + b"\x1e" + changed + b"\x1e" + value
     deep = b'{"a":' * 64 + b"1" + b"}" * 64
     seeds["nested"] = bytes([3, NO_KEY]) + deep
     seeds["strings"] = (
