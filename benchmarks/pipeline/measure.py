@@ -49,6 +49,8 @@ class CatchUp:
     overall_rate: float
     engine_cpu_us: float
     """Processor time of the engine for an event, from its first decision to its last."""
+    busiest_thread_us: float
+    """Of that, the thread that had most to do: what one process can't go beyond."""
     broker_cpu_us: float
     events_per_core_second: float
     peak_rss_mb: float
@@ -102,6 +104,9 @@ class Process(Protocol):
 
     def cpu_seconds(self) -> float:
         """Processor time so far."""
+
+    def thread_seconds(self) -> dict[int, float]:
+        """Processor time of each thread so far."""
 
     def peak_bytes(self) -> int:
         """The most memory that was resident."""
@@ -202,6 +207,7 @@ class Watched:
     """What an engine cost from its first decision to its last."""
 
     engine_cpu_s: float
+    busiest_thread_s: float
     broker_cpu_s: float
     decided: int
     peak_bytes: int
@@ -215,6 +221,7 @@ class Watched:
             steady_rate=found.steady_rate(),
             overall_rate=found.overall_rate(),
             engine_cpu_us=cpu_us,
+            busiest_thread_us=self.busiest_thread_s / self.decided * 1e6,
             broker_cpu_us=self.broker_cpu_s / self.decided * 1e6,
             events_per_core_second=1e6 / cpu_us if cpu_us else float("inf"),
             peak_rss_mb=self.peak_bytes / 2**20,
@@ -228,6 +235,7 @@ async def watch(running: Running, count: int) -> Watched:
     """Looks at an engine until it has made ``count`` decisions."""
     started = moved_at = time.monotonic()
     engine_cpu_s, broker_cpu_s = running.engine.cpu_seconds(), running.stage.broker_cpu_seconds()
+    threads_s = running.engine.thread_seconds()
     first_s = 0.0
     done = first_done = 0
     while done < count:
@@ -235,6 +243,7 @@ async def watch(running: Running, count: int) -> Watched:
         running.engine.check()
         running.stage.check()
         cpu = running.engine.cpu_seconds(), running.stage.broker_cpu_seconds()
+        threads = running.engine.thread_seconds()
         before, done = done, await running.done()
         now = time.monotonic()
         if done > before:
@@ -247,10 +256,14 @@ async def watch(running: Running, count: int) -> Watched:
         # A short run may be over at the first look; then its start counts too.
         if not first_done and 0 < done < count:
             first_done, first_s = done, now - started
-            engine_cpu_s, broker_cpu_s = cpu
+            (engine_cpu_s, broker_cpu_s), threads_s = cpu, threads
     # What an engine does for its last decisions it has done; offsets follow.
     return Watched(
         running.engine.cpu_seconds() - engine_cpu_s,
+        max(
+            seconds - threads_s.get(thread, 0.0)
+            for thread, seconds in running.engine.thread_seconds().items()
+        ),
         running.stage.broker_cpu_seconds() - broker_cpu_s,
         done - first_done,
         running.engine.peak_bytes(),

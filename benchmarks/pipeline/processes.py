@@ -56,6 +56,18 @@ def cpu_seconds(pids: Sequence[int]) -> float:
     return ticks / TICKS_PER_SECOND
 
 
+def thread_seconds(pids: Sequence[int]) -> dict[int, float]:
+    """Processor time of each thread of processes so far, by thread id."""
+    found = {}
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                with contextlib.suppress(OSError):
+                    fields = (thread / "stat").read_text().rpartition(")")[2].split()
+                    found[int(thread.name)] = sum(map(int, fields[11:13])) / TICKS_PER_SECOND
+    return found
+
+
 def peak_bytes(pids: Sequence[int]) -> int:
     """The most memory each process ever had resident, added up."""
     total = 0
@@ -158,6 +170,10 @@ class Engine:
     def cpu_seconds(self) -> float:
         """Processor time of all of it so far."""
         return cpu_seconds(self.pids)
+
+    def thread_seconds(self) -> dict[int, float]:
+        """Processor time of each thread so far."""
+        return thread_seconds(self.pids)
 
     def peak_bytes(self) -> int:
         """The most memory that was resident."""

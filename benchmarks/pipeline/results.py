@@ -20,6 +20,8 @@ from xml.sax.saxutils import escape
 BUSY_LOAD = 0.5
 """A load average above this before the start means that the machine was not left alone."""
 
+MODEL_CORES = (2, 4, 8)
+
 BAR_HEIGHT = 22
 LABEL_WIDTH = 330
 BAR_WIDTH = 400
@@ -123,6 +125,7 @@ class Results:
                 "",
             ]
         lines += self._catch_up_table()
+        lines += self._model_table()
         lines += self._ceiling_table()
         lines += self._open_loop_table()
         lines += self._year_table()
@@ -170,6 +173,40 @@ class Results:
             if "failed" not in mine and "failed" not in other
         ]
         return f"{statistics.median(found):.2f}" if found else ""
+
+    def _model_table(self) -> list[str]:
+        """What more cores should give: the cores divided by what an event costs on all of them, up
+        to what the busiest thread of one process can do."""
+        rows = []
+        for name, runs in self.measured.get("catch-up", {}).items():
+            good = [run for run in runs if "failed" not in run and run.get("busiest_thread_us")]
+            if not name.startswith("gatejoin") or not good:
+                continue
+            engine, thread, broker = (
+                statistics.median(run[figure] for run in good)
+                for figure in ("engine_cpu_us", "busiest_thread_us", "broker_cpu_us")
+            )
+            cells = [f"{min(cores / (engine + broker), 1 / thread) * 1e6:,.0f}"
+                     for cores in MODEL_CORES]  # fmt: skip
+            rows.append(
+                f"| {self.titles[name]} | {engine:.2f} | {thread:.2f} | {broker:.2f}"
+                f" | {' | '.join(cells)} |"
+            )
+        if not rows:
+            return []
+        heads = " | ".join(f"{cores} cores" for cores in MODEL_CORES)
+        return [
+            "## What limits it, and what more cores should give",
+            "",
+            "By the model: cores divided by what an event costs engine and broker together, at most"
+            " what the busiest thread of the process can do; µs an event, then events/s. More than"
+            " that takes another worker; its partitions add up as long as the brokers have cores.",
+            "",
+            f"| engine | engine µs | its busiest thread | broker µs | {heads} |",
+            "|---|---|---|---|" + "---|" * len(MODEL_CORES),
+            *rows,
+            "",
+        ]
 
     def _ceiling_table(self) -> list[str]:
         if not self.measured.get("ceiling"):

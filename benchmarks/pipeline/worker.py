@@ -30,7 +30,7 @@ from benchmarks.pipeline.measure import (
     sustain_running,
     watch,
 )
-from benchmarks.pipeline.processes import children_of, cpu_seconds, peak_bytes
+from benchmarks.pipeline.processes import children_of, cpu_seconds, peak_bytes, thread_seconds
 from benchmarks.pipeline.produce import Producer, event_batches, send_all
 from benchmarks.pipeline.stage import BATCH_RECORDS, Stage
 from stream import topics
@@ -86,6 +86,10 @@ class Workers:
     def cpu_seconds(self) -> float:
         """Processor time of all of it so far."""
         return cpu_seconds(self.pids)
+
+    def thread_seconds(self) -> dict[int, float]:
+        """Processor time of each thread so far."""
+        return thread_seconds(self.pids)
 
     def peak_bytes(self) -> int:
         """The most memory that was resident."""

@@ -144,6 +144,7 @@ def test_an_engine_catches_up(kafka, name):
             assert figures.events == EVENTS
             assert figures.steady_rate > 0
             assert figures.peak_rss_mb > 10
+            assert 0 <= figures.busiest_thread_us <= figures.engine_cpu_us + 1000
 
     asyncio.run(run())
 
@@ -186,6 +187,7 @@ def test_loading_keeps_the_order_of_a_partition(kafka, workload):
 def test_a_result_is_written_whatever_came_of_it(tmp_path):
     results = Results("make bench-e2e", {"Apache Kafka": "4"}, {"events": 7})
     figures = {"events": 7, "steady_rate": 30.0, "overall_rate": 20.0, "engine_cpu_us": 1.5,
+               "busiest_thread_us": 0.5,
                "events_per_core_second": 666.0, "broker_cpu_us": 2.0, "peak_rss_mb": 70.0,
                "ready_s": 1.0}  # fmt: skip
     for rate in (20.0, 30.0, 40.0):
@@ -199,6 +201,7 @@ def test_a_result_is_written_whatever_came_of_it(tmp_path):
     assert "| ours | 7 | 30 (20–40) | 20 (20–20) | 1.00 |" in text
     assert "| Flink & co | 7 | 15 (10–20) | 20 (20–20) | 2.00 |" in text
     assert "left out: not / here" in text
+    assert "| ours | 1.50 | 0.50 | 2.00 | 571,429 | 1,142,857 | 2,000,000 |" in text
     assert "Flink &amp; co" in paths[2].read_text()
     assert spread([{"rate": 1234.5}], "rate") == "1,234"
     assert bars("nothing", []).startswith("<svg")
