@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import faust
+from faust.tables import TableManager
 from faust.types import TP, AppT
 from faust.types.auth import CredentialsT
 
@@ -28,6 +29,15 @@ RUNS_WAITING_MAX = 4
 HEARTBEATS_PER_SESSION = 12
 # Seconds a request to the broker may take; Faust wants it to be at least the session's.
 REQUEST_S_MAX = 40.0
+
+
+class NoTables(TableManager):
+    """Faust's manager of tables, which there are none of: it would wait for them for a second."""
+
+    async def on_start(self) -> None:
+        """Says at once that all tables are there."""
+        await self._update_channels()
+        await self.recovery.start()
 
 
 class GateApp(faust.App):
@@ -67,6 +77,7 @@ def make_app(settings: Settings) -> GateApp:
         stream_buffer_maxsize=RUNS_WAITING_MAX,
         stream_wait_empty=False,
         autodiscover=False,
+        TableManager=NoTables,
     )
     app.gate = Gate(settings, loop=app.loop, beacon=app.beacon)
     agents.declare(app, app.gate, settings)

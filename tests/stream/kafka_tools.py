@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import TopicPartition
@@ -41,7 +42,7 @@ async def make_topic(broker: str, name: str, partitions: int = 1, **config: str)
 
 
 @asynccontextmanager
-async def emission(broker: str, **options: int) -> AsyncIterator[Emission]:
+async def emission(broker: str, **options: Any) -> AsyncIterator[Emission]:
     sender = Emission({"bootstrap_servers": broker}, client_id="test", **options)
     await sender.start()
     try:

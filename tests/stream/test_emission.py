@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 
 from core_ext.record_batch import OutputRun, encode_output
 from stream import emission as emission_module
+from stream.emission import Writer
 from stream.local_kafka import LocalKafka
 from tests.stream.kafka_tools import emission, make_topic, read, until
 
@@ -88,6 +89,43 @@ def test_room_is_bounded(kafka: str, topic_prefix: str) -> None:
             assert not room.done()
             await asyncio.gather(*waiting)
             await asyncio.wait_for(room, 5)
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_may_have_been_replaced_sends_nothing(kafka: str, topic_prefix: str) -> None:
+    topic = topic_prefix + "out"
+    has_lease = False
+
+    async def scenario() -> None:
+        nonlocal has_lease
+        await make_topic(kafka, topic)
+        async with emission(kafka, may_send=lambda: has_lease) as sender:
+            waiting = sender.submit(topic, 0, batches(0, 10))
+            done, _ = await asyncio.wait(waiting, timeout=3 * emission_module.HOLD_S)
+            assert not done
+            has_lease = True
+            await asyncio.gather(*waiting)
+        assert numbers(await read(kafka, topic)) == list(range(10))
+
+    asyncio.run(scenario())
+
+
+def test_what_a_dropped_writer_had_waiting_is_forgotten(kafka: str, topic_prefix: str) -> None:
+    topic = topic_prefix + "out"
+
+    async def scenario() -> None:
+        await make_topic(kafka, topic)
+        async with emission(kafka, unacknowledged_bytes_max=1) as sender:
+            never: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            writer = Writer(sender._own.producer_id, 0, "dropped")  # type: ignore[union-attr]
+            waiting = sender.submit(topic, 0, batches(0, 10), [never], writer=writer)
+            sender.drop(writer)
+            await asyncio.wait_for(sender.wait_room(), 5)
+            assert all(future.cancelled() for future in waiting)
+            assert sender.unacknowledged_bytes == 0
+            await asyncio.gather(*sender.submit(topic, 0, batches(10, 20)))
+        assert numbers(await read(kafka, topic)) == list(range(10, 20))
 
     asyncio.run(scenario())
 
