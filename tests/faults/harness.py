@@ -125,7 +125,7 @@ class Harness:
                 elif fault in OF_DYNAMIC:
                     (of_dynamic, of_mixed)[fault == PAUSE and number % 3 == 2].append(fault)
                 else:
-                    of_mixed.append(fault)
+                    (of_mixed, of_killed)[fault in (ROLLING, TWIN)].append(fault)
         of_cluster = [fault for fault in OF_CLUSTER for _ in range(self.counts[fault])]
         schedules = [of_dynamic, of_killed, of_mixed, of_cluster]
         for schedule in schedules:
