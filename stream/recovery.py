@@ -171,9 +171,11 @@ class Restorer:
                     break
                 moved_at = time.monotonic()
                 it.run.cut(end)
+                # Before it is handed over: whoever takes it may split it.
+                behind = it.run.last_offset + 1
                 yield it.run
-                self._done += it.run.last_offset + 1 - position
-                position = it.run.last_offset + 1
+                self._done += behind - position
+                position = behind
                 if self._total:
                     self._on_progress(min(1.0, self._done / self._total))
 
