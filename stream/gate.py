@@ -94,6 +94,8 @@ class Gate(Service):
         self._has_assignment = False
         self._membership: Membership | None = None
         self._member_id = ""
+        #: Partitions that the group has given this worker and another has taken.
+        self._taken: set[int] = set()
         self._watchdog = Watchdog(settings.stuck_s_max)
         self._gc_pauses = GcPauses(self.metrics.observe_gc)
         self._dropping: set[asyncio.Task[None]] = set()
@@ -140,7 +142,7 @@ class Gate(Service):
             self._feed.loaded,
             asyncio.Lock(),
             self.crash,
-            self._drop,
+            self._fenced,
         )
 
     async def on_stop(self) -> None:
@@ -249,6 +251,7 @@ class Gate(Service):
         member ID is a new one): then others may have answered, and it is read again.
         """
         wanted = set(assigned)
+        self._taken.clear()
         was_excluded = membership.member_id != self._member_id
         self._membership, self._member_id = membership, membership.member_id
         self._has_assignment = True
@@ -265,6 +268,11 @@ class Gate(Service):
     def _has_lease(self) -> bool:
         """Whether what is sent can still be this worker's to send."""
         return self._membership is not None and self._membership.has_lease
+
+    def _fenced(self, number: int) -> None:
+        """Another worker has taken a partition over: it is let go of until it is assigned anew."""
+        self._taken.add(number)
+        self._drop(number)
 
     def _drop(self, number: int) -> None:
         """Lets go of a partition at once; its state is forgotten as soon as the engine is free."""
@@ -351,6 +359,10 @@ class Gate(Service):
             + (f", {100 * owned.restored:.0f} %" if owned.state == "restoring" else "")
             for number, owned in self.partitions.items()
             if not owned.is_ready
+        ]
+        reasons += [
+            f"partition {number}: taken over by another worker; the group has not said so yet"
+            for number in sorted(self._taken)
         ]
         return reasons
 
