@@ -12,6 +12,7 @@ import asyncio
 import logging
 import os
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -276,6 +277,9 @@ def main() -> int:
     """Runs the harness; 0 if all that was asked for was measured."""
     arguments = parser().parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    # SIGTERM and a closed terminal then take the same way out as Ctrl-C: every process is stopped.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     given = {name: value for name, value in vars(arguments).items() if name in Mode.__annotations__}
     set_here = {name: value for name, value in given.items() if value is not None}
     mode = Mode(**{**vars(MODES[arguments.mode]), **set_here})
