@@ -1,8 +1,8 @@
 """The Faust transport ``gatejoin://``: what one fetch brought of a partition travels whole.
 
-What it is: Faust's aiokafka driver with three parts replaced, each in a module of its own: the
-fetcher (``fetcher.py``: bytes to runs), the consumer thread and the bookkeeping of acknowledgements
-(``consumer.py``). Producing and creating topics stay the driver's.
+What it is: Faust's aiokafka driver with four parts replaced: the connection (``frames.py``: socket
+to bytes), the fetcher (``fetcher.py``: bytes to runs), the consumer thread and the bookkeeping of
+acknowledgements (``consumer.py``). Producing and creating topics stay the driver's.
 Who calls it: Faust, by the entry point ``faust.transports``, when an app's broker is
 ``gatejoin://host:port``; ``stream.customs_feed`` and ``stream.recovery`` use the fetcher alone.
 What it must never know: what a record means.
