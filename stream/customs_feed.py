@@ -17,6 +17,7 @@ from aiokafka.structs import TopicPartition
 
 from core_ext.record_batch import RecordRun
 from stream import topics
+from stream.logs import at
 from stream.settings import Settings
 from stream.topic_reader import POLL_S, begins_and_ends, runs_to_end, start_consumer
 from stream.transport import RunConsumer
@@ -98,5 +99,5 @@ class CustomsFeed:
             record_count += fetched.run.count
             partition = TopicPartition(fetched.topic, fetched.partition)
             positions[partition] = fetched.run.last_offset + 1
-        log.info("%s: %d records loaded", self._settings.topic(name), record_count)
+        log.info("%d records loaded", record_count, extra=at(topic=self._settings.topic(name)))
         return positions

@@ -34,6 +34,7 @@ from stream.engine_calls import EngineCalls, Outcome, now_us
 from stream.fatal import FatalError
 from stream.fence import Fence
 from stream.gc_pauses import GcPauses
+from stream.logs import at
 from stream.loop_lag import watch_loop
 from stream.metric_collectors import PartitionFigures
 from stream.metrics import Metrics
@@ -277,6 +278,7 @@ class Gate(Service):
     def _drop(self, number: int) -> None:
         """Lets go of a partition at once; its state is forgotten as soon as the engine is free."""
         self.partitions.pop(number).lose()
+        log.info("partition %d is no longer ours", number, extra=at(partition=number))
         if number == SPEAKER_PARTITION:
             self._customs_rejects.stop_speaking()
         calls = self._started_calls()

@@ -24,6 +24,7 @@ from stream.customs_rejects import CustomsRejects
 from stream.emission import Emission, FencedError, Writer
 from stream.engine_calls import HELD_BYTES_MAX, Batches, EngineCalls, Outcome, now_us
 from stream.fence import RENEW_S, Fence
+from stream.logs import at
 from stream.metrics import Metrics
 from stream.partition import META_KEY, Progress, TakeOver, TakeOverError, encode_meta
 from stream.recovery import Restorer
@@ -177,12 +178,14 @@ class OwnedPartition:
                 "partition %d has been taken over by another worker: nothing more is written for "
                 "it here",
                 self.number,
+                extra=at(partition=self.number),
             )
             self._tools.fenced(self.number)
 
     def _enter(self, state: str) -> None:
         self.state = state
-        log.info("partition %d: %s", self.number, state.replace("_", " "))
+        told = state.replace("_", " ")
+        log.info("partition %d: %s", self.number, told, extra=at(partition=self.number))
 
     def _outputs(self) -> list[tuple[str, int]]:
         """Every partition of a topic that is written to on behalf of this one."""
@@ -226,6 +229,7 @@ class OwnedPartition:
             self.progress.next_offset,
             restorer.told,
             time.monotonic() - started,
+            extra=at(partition=self.number, offset=self.progress.next_offset),
         )
         self._decided.set()
         self._changed.set()

@@ -26,6 +26,7 @@ from core_ext.record_batch import RecordRun
 from stream import topics
 from stream.connection import client_options
 from stream.engine_calls import EngineCalls
+from stream.logs import at
 from stream.moments import parse_date_time
 from stream.partition import (
     EFFECTS,
@@ -123,6 +124,7 @@ class Restorer:
                     "alerts from the first on",
                     number,
                     why,
+                    extra=at(partition=number),
                 )
             take_over.answered(await self._last_answered(consumer, take_over))
             on_planned(take_over)
@@ -165,6 +167,7 @@ class Restorer:
                 log.warning(
                     "partition %d of %s: no record since %.0f s, at offset %d of %d; waiting on",
                     self._partition, part.topic, TELL_S, position, end,
+                    extra=at(partition=self._partition, topic=part.topic, offset=position),
                 )  # fmt: skip
             for it in fetched:
                 if position >= end:

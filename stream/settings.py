@@ -221,6 +221,11 @@ class Settings:
         choices=("none", "gzip", "snappy", "lz4", "zstd"),
         above="lz4 and zstd halve the network and cost a few microseconds of CPU a record.",
     )
+    log_format: str = _setting(
+        "human",
+        "Form of the lines on standard error: for people, or one JSON object each.",
+        choices=("human", "json"),
+    )
     web_host: str = _setting(
         "127.0.0.1",
         "Address where /metrics, /healthz and /readyz are served.",

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import sys
-import time
 
 from faust.worker import Worker
 
+from stream import logs
 from stream.app import make_app
 from stream.connection import BrokerRefusesError, check_connection
 from stream.fatal import FatalError
@@ -23,45 +22,12 @@ from stream.settings import Settings, SettingsError
 from stream.topics import TopicsError, ensure_topics
 from stream.web import Web, WebError
 
-# aiokafka tells of each assignment that a reader gives itself.
-QUIET_LOGGERS = ("aiokafka.consumer.subscription_state",)
-# Seconds until aiokafka may say the same again.
-REPEAT_S = 10.0
-LOG_LEVELS = ("debug", "info", "warning", "error")
-
-
-class Sparse(logging.Filter):
-    """Lets each message of a logger through once in a while; problems repeat many times a second
-    while no broker answers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._shown_at: dict[str, float] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether this message, whatever its arguments, has not been shown for a while."""
-        now = time.monotonic()
-        shown_at = self._shown_at.get(record.msg)
-        if shown_at is not None and now - shown_at < REPEAT_S:
-            return False
-        self._shown_at[record.msg] = now
-        return True
-
-
-def quieten() -> None:
-    """Thins out what aiokafka logs."""
-    for name in QUIET_LOGGERS:
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for name in list(logging.root.manager.loggerDict):
-        if name.split(".")[0] == "aiokafka":
-            logging.getLogger(name).addFilter(Sparse())
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments; everything else is a setting."""
     parser.add_argument(
         "--log-level",
-        choices=LOG_LEVELS,
+        choices=logs.LEVELS,
         default="info",
         help="how much is told on standard error (default: %(default)s)",
     )
@@ -92,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     except (SettingsError, PolicyError) as error:
         print(f"gatejoin worker: {error}", file=sys.stderr)
         return 2
-    quieten()
+    logging_config = logs.configure(arguments.log_level, settings.log_format)
     try:
         asyncio.run(check(settings))
     except SettingsError as error:  # of a file that a setting names
@@ -101,7 +67,12 @@ def run(arguments: argparse.Namespace) -> int:
     except (BrokerRefusesError, TopicsError, WebError) as error:
         print(f"gatejoin worker: {error}", file=sys.stderr)
         return 1
-    worker = Worker(make_app(settings), loglevel=arguments.log_level)
+    worker = Worker(
+        make_app(settings),
+        loglevel=arguments.log_level,
+        logging_config=logging_config,
+        quiet=True,  # no banner: whoever reads the log wants lines
+    )
     try:
         worker.execute_from_commandline()
     except SystemExit as end:

@@ -244,7 +244,8 @@ class Installation:
             return
 
     def is_ready(self, name: str) -> bool:
-        """Whether a worker says that it is ready."""
+        """Whether a worker says that it is ready; raises WorkerError if it has ended."""
+        self.workers[name].check()
         try:
             url = self.workers[name].url + "/readyz"
             with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310

@@ -26,6 +26,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from core_ext.record_batch import DECOMPRESSED_BYTES_MAX, FetchDecoder, RecordBatchError, RecordRun
+from stream.logs import at
 from stream.transport.frames import FrameClient, rebound
 from stream.transport.membership import Membership
 
@@ -237,6 +238,11 @@ class RunFetcher(aiokafka_fetcher.Fetcher):  # type: ignore[misc]
                 *topic_partition,
                 source.failure,
                 BROKEN_RETRY_S,
+                extra=at(
+                    topic=topic_partition.topic,
+                    partition=topic_partition.partition,
+                    offset=source.next_fetch_offset,
+                ),
             )
         if not runs:
             return []

@@ -14,8 +14,8 @@ def installation(kafka, tmp_path_factory):
     """Two workers that have answered gates of HP-01; whoever breaks something mends it."""
     directory = tmp_path_factory.mktemp("watched")
     with Installation(kafka, f"watched-{os.getpid()}.", directory) as watched:
-        for name in ("worker-1", "worker-2"):
-            watched.start(name)
+        watched.start("worker-1", log_format="json")
+        watched.start("worker-2")
         watched.wait_ready()
         watched.register("HP-01")
         watched.declare()

@@ -7,6 +7,7 @@ it, it names nothing that is not there, and it gives data for workers that have 
 from __future__ import annotations
 
 import json
+import re
 import urllib.request
 from pathlib import Path
 
@@ -151,3 +152,15 @@ def test_what_every_worker_has_is_not_counted_twice(busy) -> None:
     assert not busy.prometheus.query("gatejoin_rejects_total > 3")
     [owned] = busy.prometheus.query("gatejoin:partitions_owned:count")
     assert owned["value"][1] == "3"
+
+
+def test_the_log_has_lines_for_events_and_none_for_records(busy) -> None:
+    [answered] = busy.prometheus.query('sum(gatejoin_records_total{topic="port-events"})')
+    assert float(answered["value"][1]) > 100
+    entries = [json.loads(line) for line in busy.workers["worker-1"].log.read_text().splitlines()]
+    assert {"time", "level", "module", "message"} <= set.intersection(*map(set, entries))
+    assert any("partition" in entry for entry in entries)
+    human = busy.workers["worker-2"].log.read_text().splitlines()
+    assert all(re.match(r"\d{4}-\d\d-\d\dT\S+Z [A-Z]+ \S+: ", line) for line in human)
+    assert len(entries) < 60
+    assert len(human) < 60
