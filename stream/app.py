@@ -59,6 +59,7 @@ def make_app(settings: Settings) -> GateApp:
     """An app with ``settings``; nothing is connected before it is started."""
     app = GateApp(
         settings.group_id,
+        broker_client_id="gatejoin-events",
         broker=[f"gatejoin://{address}" for address in addresses(settings)],
         broker_credentials=_credentials(settings),
         store="memory://",

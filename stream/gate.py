@@ -34,6 +34,7 @@ from stream.engine_calls import EngineCalls, Outcome, now_us
 from stream.fatal import FatalError
 from stream.fence import Fence
 from stream.gc_pauses import GcPauses
+from stream.lag_watch import watch_ends
 from stream.logs import at
 from stream.loop_lag import watch_loop
 from stream.metric_collectors import PartitionFigures
@@ -239,6 +240,19 @@ class Gate(Service):
         await watch_loop(self.metrics.loop_lag.observe)
 
     @Service.task
+    async def _watch_lag(self) -> None:
+        try:
+            await watch_ends(self.settings, lambda: self.partitions, self._ends_at)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            await self.crash(error)
+
+    def _ends_at(self, number: int, offset: int) -> None:
+        if number in self.partitions:
+            self.partitions[number].end_offset = offset
+
+    @Service.task
     async def _sum_up(self) -> None:
         async for _ in self.itertimer(FIGURES_S, name="figures"):
             await self._started_calls().quiet(self._take_figures)
@@ -376,7 +390,9 @@ class Gate(Service):
     def _partition_figures(self) -> list[PartitionFigures]:
         now, found = time.monotonic(), []
         for number, owned in self.partitions.items():
-            lag = owned.high_water - owned.answered_offset if owned.answered_offset >= 0 else None
+            lag = None
+            if owned.answered_offset >= 0:
+                lag = max(owned.high_water, owned.end_offset) - owned.answered_offset
             found.append(
                 PartitionFigures(
                     number,

@@ -95,6 +95,8 @@ class OwnedPartition:
         #: Behind the last event whose answer the broker has.
         self.answered_offset = -1
         self.high_water = -1
+        #: Where the partition ends, as the broker said when it was last asked.
+        self.end_offset = -1
         self.newest_ms = -1
         #: Runs that came while earlier ones were under way; they are applied together.
         self.waiting: collections.deque[EventT[PartitionRun]] = collections.deque()

@@ -28,11 +28,18 @@ ROOT = Path(__file__).resolve().parents[2]
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
-from deploy.runbooks.watched import Installation, kafka_tools, traffic, wait_until  # noqa: E402
+from deploy.runbooks.watched import (  # noqa: E402
+    Installation,
+    broker_pid,
+    kafka_tools,
+    traffic,
+    wait_until,
+)
 from stream.local_kafka import LocalKafka, kafka_jars  # noqa: E402
 
 RUNBOOKS = Path(__file__).resolve().parent
 COMMAND_S_MAX = 60.0
+ATTEMPTS_MAX = 10
 #: The sections of a runbook, in order; the drill runs the commands of the last three.
 SECTIONS = ("What it means", "How to see", "What to do", "How to know it is over")
 
@@ -40,9 +47,9 @@ SECTIONS = ("What it means", "How to see", "What to do", "How to know it is over
 class Scene:
     """What a drill works on, and what it writes down."""
 
-    def __init__(self, installation: Installation, kafka: LocalKafka | None, tools: Path) -> None:
+    def __init__(self, installation: Installation, tools: Path) -> None:
         self.installation = installation
-        self.kafka = kafka
+        self.broker = broker_pid(installation.broker)
         self._tools = tools
         self._lines: list[str] = []
         self._began_at = time.monotonic()
@@ -66,6 +73,22 @@ class Scene:
             answer = (ran.stdout + ran.stderr).rstrip()
             self._lines += [f"$ {command}", *answer.splitlines()]
             assert ran.returncode == 0, f"{command}: status {ran.returncode}\n{answer}"
+
+    def signal_workers(self, number: int) -> None:
+        """Sends a signal to every worker."""
+        for worker in self.installation.workers.values():
+            self.installation.signal(worker, number)
+
+    def waits_for_the_broker(self) -> bool:
+        """Whether a worker says that decisions of it are not acknowledged."""
+        return any(
+            re.search(
+                r"^gatejoin_oldest_unanswered_seconds\S* (?!0\.0$)",
+                worker._ask("/metrics")[1],
+                re.MULTILINE,
+            )
+            for worker in self.installation.workers.values()
+        )
 
     def run_quietly(self, command: str) -> None:
         """Runs a command of the drill itself; its answer is not noted."""
@@ -150,16 +173,32 @@ def _start_all(scene: Scene) -> None:
     scene.say("all workers are ready")
 
 
-def _refuse_decisions(scene: Scene) -> None:
-    _set_replicas_needed(scene, 2)
-    scene.say("the topic decisions asks for two replicas in sync, and has one")
+def _stop_broker_before_it_answers(scene: Scene) -> None:
+    # The workers' fetches wait at the broker, so what is sent lies ready for workers that stand
+    # still; when they go on, they decide, and find nobody to take the decisions. A fetch waits for
+    # a moment only, so that it may have come back with nothing.
+    for attempt in range(1, ATTEMPTS_MAX + 1):
+        scene.signal_workers(signal.SIGCONT)
+        scene.installation.ask_gates("HP-01", 300, lambda: scene.signal_workers(signal.SIGSTOP))
+        os.kill(scene.broker, signal.SIGSTOP)
+        scene.signal_workers(signal.SIGCONT)
+        try:
+            wait_until(scene.waits_for_the_broker, "decisions wait for the broker", 2.0)
+        except TimeoutError:
+            os.kill(scene.broker, signal.SIGCONT)
+            if attempt == ATTEMPTS_MAX:
+                raise
+        else:
+            break
+    scene.say("300 gates asked, and the broker stood still (SIGSTOP) before it took the answers")
 
 
-def _set_replicas_needed(scene: Scene, count: int) -> None:
+def _throttle(scene: Scene) -> None:
     scene.run_quietly(
-        f"kafka-configs.sh --bootstrap-server $BROKER --alter --entity-type topics "
-        f"--entity-name ${{PREFIX}}decisions --add-config min.insync.replicas={count}"
+        "kafka-configs.sh --bootstrap-server $BROKER --alter --entity-type clients "
+        "--entity-name gatejoin-events --add-config consumer_byte_rate=1000"
     )
+    scene.say("somebody set a quota of 1,000 bytes a second for the workers' fetches")
 
 
 def _pulse(scene: Scene) -> contextlib.AbstractContextManager[None]:
@@ -167,19 +206,15 @@ def _pulse(scene: Scene) -> contextlib.AbstractContextManager[None]:
 
 
 def _slow_down(scene: Scene) -> None:
-    installation = scene.installation
-    for worker in installation.workers.values():
-        installation.signal(worker, signal.SIGSTOP)
-    installation.ask_gates("HP-01", 300)
+    scene.signal_workers(signal.SIGSTOP)
+    scene.installation.ask_gates("HP-01", 300)
     time.sleep(1.0)  # the gates wait
-    for worker in installation.workers.values():
-        installation.signal(worker, signal.SIGCONT)
+    scene.signal_workers(signal.SIGCONT)
     scene.say("the workers stood still for a second while 300 gates asked")
 
 
 def _pause_broker_in_restore(scene: Scene) -> None:
     installation = scene.installation
-    assert scene.kafka is not None, "this drill needs a broker of its own"
     _kill_all(scene)
     worker = installation.start("worker-1")
 
@@ -194,13 +229,12 @@ def _pause_broker_in_restore(scene: Scene) -> None:
         return status == 200 and any('state="ready"' not in line for line in owned)
 
     wait_until(owns_what_is_not_ready, "worker-1 owns a partition that is not ready")
-    scene.kafka.pause(1)
+    os.kill(scene.broker, signal.SIGSTOP)
     scene.say("the broker stands still (SIGSTOP) while worker-1 gets its partitions' state back")
 
 
 def _resume_broker(scene: Scene) -> None:
-    assert scene.kafka is not None
-    scene.kafka.resume(1)
+    os.kill(scene.broker, signal.SIGCONT)
     scene.say("the broker goes on (SIGCONT)")
     _start_all(scene)
 
@@ -286,8 +320,8 @@ DRILLS: dict[str, Drill] = {
     "GatejoinPartitionWithoutOwner": Drill(_kill_one, _start_all),
     "GatejoinAvailabilityBudgetBurn": Drill(_kill_all, _start_all, {"window": "1h"}),
     "GatejoinLatencyBudgetBurn": Drill(_slow_down, lambda _: None, {"window": "1h"}),
-    "GatejoinDecisionsNotAcknowledged": Drill(_refuse_decisions, lambda _: None, during=_pulse),
-    "GatejoinLagGrowing": Drill(_refuse_decisions, lambda _: None, during=_pulse),
+    "GatejoinDecisionsNotAcknowledged": Drill(_stop_broker_before_it_answers, _resume_broker),
+    "GatejoinLagGrowing": Drill(_throttle, lambda _: None, during=_pulse),
     "GatejoinRestoreTooLong": Drill(
         _pause_broker_in_restore, _resume_broker, {"instance": "worker-1"}
     ),
@@ -320,23 +354,28 @@ def commands(section: str) -> list[str]:
     return found
 
 
-def drill(alert: str, scene: Scene) -> None:
+def drill(alert: str, scene: Scene, *, with_commands: bool = True) -> None:
     """Drills one alert; the installation is whole before and after."""
-    plan, told, prometheus = DRILLS[alert], sections(alert), scene.installation.prometheus
+    plan, prometheus = DRILLS[alert], scene.installation.prometheus
+    told = sections(alert) if with_commands else dict.fromkeys(SECTIONS, "")
     with plan.during(scene):
         plan.fault(scene)
-        [found, *_] = wait_until(lambda: prometheus.firing(alert, plan.labels), f"{alert} fires")
-        scene.say(f"{alert} fires: {found['annotations']['summary']}")
-        scene.run("How to see", commands(told["How to see"]))
-        scene.run("What to do", commands(told["What to do"]))
-        plan.remedy(scene)
+        try:
+            [found, *_] = wait_until(
+                lambda: prometheus.firing(alert, plan.labels), f"{alert} fires"
+            )
+            scene.say(f"{alert} fires: {found['annotations']['summary']}")
+            for title in SECTIONS[1:3]:
+                scene.run(title, commands(told[title]))
+        finally:
+            plan.remedy(scene)
     wait_until(lambda: not prometheus.firing(alert, plan.labels), f"{alert} ends")
     scene.say(f"{alert} has ended")
-    scene.run("How to know it is over", commands(told["How to know it is over"]))
+    scene.run(SECTIONS[3], commands(told[SECTIONS[3]]))
 
 
 @contextlib.contextmanager
-def installed() -> Iterator[tuple[Installation, LocalKafka, Path]]:
+def installed() -> Iterator[tuple[Installation, Path]]:
     """A broker of one's own and two workers on it that have something to answer for."""
     with (
         LocalKafka(heap_mb=512) as kafka,
@@ -349,15 +388,15 @@ def installed() -> Iterator[tuple[Installation, LocalKafka, Path]]:
         installation.register("HP-01")
         installation.declare()
         installation.ask_gates("HP-01", 200)
-        yield installation, kafka, kafka_tools(Path(name), kafka_jars())
+        yield installation, kafka_tools(Path(name), kafka_jars())
 
 
 def main(alerts: list[str]) -> int:
     """Drills the alerts that are named, or all; returns how many failed."""
     failed = 0
-    with installed() as (installation, kafka, tools):
+    with installed() as (installation, tools):
         for alert in alerts or DRILLS:
-            scene = Scene(installation, kafka, tools)
+            scene = Scene(installation, tools)
             try:
                 drill(alert, scene)
             except Exception as error:

@@ -30,6 +30,7 @@ from typing import Any, Self
 from aiokafka import AIOKafkaProducer
 
 from stream.demo_worker import Worker
+from stream.local_kafka import listens
 from stream.settings import Settings
 
 RULES = Path(__file__).resolve().parents[1] / "prometheus"
@@ -268,13 +269,23 @@ class Installation:
 
     # ---- records ----
 
-    def send(self, topic: str, records: Iterable[tuple[str, Any]], **options: Any) -> None:
-        """Sends JSON (or bytes) by key; options are aiokafka's, such as timestamp_ms."""
+    def send(
+        self,
+        topic: str,
+        records: Iterable[tuple[str, Any]],
+        *,
+        at_send: Callable[[], object] = bool,
+        **options: Any,
+    ) -> None:
+        """Sends JSON (or bytes) by key; options are aiokafka's, such as timestamp_ms. ``at_send``
+        is called when the producer is ready to send."""
 
         async def send_all() -> None:
             producer = AIOKafkaProducer(bootstrap_servers=self.broker)
             await producer.start()
             try:
+                await producer.partitions_for(self.prefix + topic)
+                at_send()
                 for key, value in records:
                     data = value if isinstance(value, bytes) else json.dumps(value).encode()
                     await producer.send(self.prefix + topic, data, key=key.encode(), **options)
@@ -305,7 +316,7 @@ class Installation:
         }  # fmt: skip
         self.send("declarations", [(number, declaration)], **options)
 
-    def ask_gates(self, operator_id: str, count: int, **fields: Any) -> None:
+    def ask_gates(self, operator_id: str, count: int, at_send: Callable[[], object] = bool) -> None:
         """Sends gate checks of new units."""
         records = []
         for _ in range(count):
@@ -315,9 +326,9 @@ class Installation:
                 "eventID": f"E{self._event_count}", "eventType": "GATE_CHECK",
                 "eventDateTime": utc(), "operatorID": operator_id, "locationCode": operator_id,
                 "unitType": "CONTAINER", "unit": unit, "direction": "IMPORT",
-            } | fields  # fmt: skip
+            }  # fmt: skip
             records.append((unit, event))
-        self.send("port-events", records)
+        self.send("port-events", records, at_send=at_send)
 
 
 @contextlib.contextmanager
@@ -342,6 +353,15 @@ def traffic(installation: Installation, operator_id: str) -> Iterator[None]:
 def utc() -> str:
     """Now, as records write it."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def broker_pid(address: str) -> int:
+    """The process that listens on ``host:port`` of this machine."""
+    port = int(address.split(",")[0].rpartition(":")[2])
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit() and listens(int(process.name), port):
+            return int(process.name)
+    raise LookupError(f"no process of this machine listens on {address}")
 
 
 def kafka_tools(directory: Path, jars: Path) -> Path:
