@@ -142,7 +142,7 @@ def test_config_shows_what_is_in_force_and_from_where(tmp_path: Path) -> None:
     rows = {line.split()[0]: line.split()[1:] for line in said.stdout.splitlines()}
     assert rows["GATEJOIN_WEB_PORT"] == ["0", f"{file}:1"]
     assert rows["GATEJOIN_GROUP"] == ["north", "GATEJOIN_GROUP"]
-    assert rows["GATEJOIN_SESSION_TIMEOUT_S"] == ["10.0", "seconds", "default"]
+    assert rows["GATEJOIN_SESSION_TIMEOUT_S"] == ["6.0", "seconds", "default"]
     assert len(rows) == 1 + len(DESCRIPTIONS)
     parsed = json.loads(config("--json", GATEJOIN_GROUP="north").stdout)
     assert parsed["group"] == {"value": "north", "unit": None, "from": "GATEJOIN_GROUP"}
