@@ -256,6 +256,18 @@ cdef class RecordRun:
             i -= 1
         return None
 
+    def last_null(self, bytes key not None) -> int:
+        """The offset of the last record with `key` and no value, -1 if there is none."""
+        cdef Py_ssize_t i = self.count - 1
+        cdef record_view *record
+        while i >= 0:
+            record = &self.records[i]
+            if record.value_length < 0 and record.key_length == len(key) and not memcmp(
+                    record.key, PyBytes_AS_STRING(key), len(key)):
+                return record.offset
+            i -= 1
+        return -1
+
     def __len__(self) -> int:
         return self.count
 

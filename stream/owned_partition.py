@@ -12,7 +12,7 @@ import asyncio
 import collections
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -213,7 +213,14 @@ class OwnedPartition:
         self.writer = await tools.fence.take(name, self._outputs())
         self.writer.on_fenced = self._fenced
         self._enter("restoring")
-        restorer = Restorer(tools.settings, self.number, tools.calls, self._speak, self._set_share)
+        restorer = Restorer(
+            tools.settings,
+            self.number,
+            tools.calls,
+            self._speak,
+            self._write_nulls,
+            self._set_share,
+        )
         self._take_over = await restorer.run(self._begin)
         assert self.progress is not None
         self.newest_ms = restorer.newest_ms
@@ -242,6 +249,15 @@ class OwnedPartition:
 
     def _begin(self, take_over: TakeOver) -> None:
         self.progress = take_over.progress()
+
+    async def _write_nulls(self, keys: Iterable[bytes]) -> None:
+        records, timestamp_ms = OutputRun(), now_us() // 1000
+        for key in keys:
+            records.append(key, None, self.number, timestamp_ms)
+        for acknowledgement in self._submit(
+            topics.UNIT_STATES, encode_output(records, self.number), (), is_bulk=True
+        ):
+            await acknowledgement
 
     # ---- what it has to say ----------------------------------------------------------------------
 

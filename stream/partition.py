@@ -26,17 +26,25 @@ the last one that the tail shows to have been answered; the tail's decisions are
 (they were published, so they are the truth), alerts and rejects that are not in the tail are made
 up, every open check is weighed again, and normal reading goes on. What cannot be put right is
 refused with a TakeOverError rather than answered with half a state.
+
+A changelog that can't be used is *cleared* before its partition is made again from its events
+(``nulls_for``): its meta record gets a null value, then every key that it has, then the meta record
+once more. From the first null on it has no meta record, so whoever finds it half cleared makes the
+partition again as well. The last one says that nothing before it counts (``RecordRun.last_null``):
+neither the record that could not be read nor what only the old state knew, such as sums of units
+that had been forgotten and are back. Once the broker has compacted the log, none of that is left,
+and the nulls may go.
 """
 
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from core_ext.record_batch import crc32c
+from core_ext.record_batch import RecordRun, crc32c
 from stream.fatal import FatalError
 
 DECISIONS = "decisions"
@@ -111,6 +119,14 @@ def decode_meta(value: bytes | None) -> Meta:
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise MetaError(f"it lacks what it should have ({error!r})") from None
+
+
+def nulls_for(old: RecordRun, *, is_first: bool) -> Iterator[bytes]:
+    """The keys that get a null value where a changelog that can't be used is cleared, for a piece
+    of its records; ``META_KEY`` goes behind the last piece."""
+    if is_first:
+        yield META_KEY
+    yield from dict.fromkeys(key for key, _, _, _ in old if key is not None)
 
 
 # ---- while it is owned ---------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 What it is: the reading that ``stream.partition.TakeOver`` plans: the changelog of unit states; of
 decisions, alerts and rejects the tail that the states do not tell of; and the last events. Where
-there is no usable changelog, everything is read from the first event on.
+there is no usable changelog, what there is of it is cleared away, and everything is read from the
+first event on.
 Who calls it: ``stream.owned_partition``, once the partition is fenced and before any of its events
 is applied.
 What it must never know: how the engine keeps its state; how what is said is sent.
@@ -14,7 +15,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -36,6 +37,7 @@ from stream.partition import (
     MetaError,
     TakeOver,
     decode_meta,
+    nulls_for,
 )
 from stream.settings import Settings
 from stream.topic_reader import POLL_S, RETRY_S, begins_and_ends, start_consumer
@@ -56,6 +58,8 @@ CLOCK_ALERTS = frozenset(("OVERSTAYED", "TRANSIT_OVERDUE"))
 
 #: Makes a call of the engine and sends what it has to say.
 Speak = Callable[[Callable[[], None]], Awaitable[None]]
+#: Writes null values for keys of the changelog; returns when the broker has them.
+WriteNulls = Callable[[Iterable[bytes]], Awaitable[None]]
 #: Called with how far the restore is, 0 to 1.
 OnProgress = Callable[[float], None]
 
@@ -67,6 +71,7 @@ class Restorer:
         partition: its number.
         calls: of the engine, whose customs' side is whole and whose partition is empty.
         speak: for the calls that make up what was not said.
+        write_nulls: for a changelog that can't be used.
         on_progress: told how far it is.
     """
 
@@ -76,12 +81,14 @@ class Restorer:
         partition: int,
         calls: EngineCalls,
         speak: Speak,
+        write_nulls: WriteNulls,
         on_progress: OnProgress,
     ) -> None:
         self._settings = settings
         self._partition = partition
         self._calls = calls
         self._speak = speak
+        self._write_nulls = write_nulls
         self._on_progress = on_progress
         self._done = self._total = 0
         #: Timestamp of the newest event that was read.
@@ -126,6 +133,7 @@ class Restorer:
                     why,
                     extra=at(partition=number),
                 )
+                await self._clear(consumer, extents[topics.UNIT_STATES])
             take_over.answered(await self._last_answered(consumer, take_over))
             on_planned(take_over)
             if meta is not None:
@@ -188,16 +196,27 @@ class Restorer:
         """Brings the units back; returns the last meta record, or None and why there is none."""
         if extent.begin > 0:
             return None, f"its changelog begins at offset {extent.begin}, not at 0"
-        restore_units = self._calls.engine.restore_units
+        number, engine, quiet = self._partition, self._calls.engine, self._calls.quiet
         found: tuple[bytes | None, int] | None = None
-        units, started = 0, time.monotonic()
+        units, started, wrong = 0, time.monotonic(), ""
         self._done, self._total = 0, 2 * extent.end  # the other half is for what follows
-        try:
-            async for run in self._read(consumer, topics.UNIT_STATES, 0, extent.end):
-                units += await self._calls.quiet(partial(restore_units, self._partition, run))
-                found = run.last_value(META_KEY) or found
-        except StateError as error:
-            return None, f"its changelog can't be used ({error})"
+        async for read in self._read(consumer, topics.UNIT_STATES, 0, extent.end):
+            run, begin = read, read.last_null(META_KEY) + 1
+            if begin:  # what is before was cleared away
+                await quiet(partial(engine.forget_partition, number))
+                found, units, wrong = None, 0, ""
+                if begin > run.last_offset:
+                    continue
+                run = run.split(begin)
+            if wrong:
+                continue
+            try:
+                units += await quiet(partial(engine.restore_units, number, run))
+            except StateError as error:
+                wrong = f"its changelog can't be used ({error})"
+            found = run.last_value(META_KEY) or found
+        if wrong:
+            return None, wrong
         if found is None:
             return None, "its changelog has nothing yet"
         value, offset = found
@@ -207,6 +226,17 @@ class Restorer:
             return None, f"its changelog can't be used (record {META_KEY!r} at {offset}: {error})"
         self.told = f"{units} states of units read in {time.monotonic() - started:.1f} s"
         return meta, ""
+
+    async def _clear(self, consumer: RunConsumer, extent: Extent) -> None:
+        """Clears a changelog that can't be used, if it has anything."""
+        is_first = True
+        self._done, self._total = 0, 2 * extent.end
+        async for run in self._read(consumer, topics.UNIT_STATES, extent.begin, extent.end):
+            if len(run):
+                await self._write_nulls(nulls_for(run, is_first=is_first))
+                is_first = False
+        if not is_first:
+            await self._write_nulls((META_KEY,))
 
     # ---- the rest --------------------------------------------------------------------------------
 

@@ -43,10 +43,13 @@ from stream.partition import (
     TakeOver,
     decode_meta,
     encode_meta,
+    nulls_for,
 )
 from stream.policy import load_policy
 from tests.faults.verifier import CUSTOMS, Evidence, Record, Sighting, verify
-from tests.faults.workload import Sent, World, operators
+from tests.faults.workload import TC, Sent, World, operators, partition_of
+from tests.reference.generate import LOCATIONS, START
+from tests.reference.records import MILLISECOND, write_date_time
 
 POLICY = load_policy(None)
 PARTITIONS = 2
@@ -62,6 +65,7 @@ RECORDS, RUNS_PER_HISTORY = 20, 20
 # compared by the verifier, which takes ten times as long.
 LATE_EVERY = 10
 HISTORIES_AT_ONCE = 64
+FOR_EVER_US = 1 << 60
 
 Row = tuple[bytes | None, bytes | None, int]  # key, value, timestamp_ms
 Stored = tuple[bytes | None, bytes | None, int, int]  # and the offset before the timestamp
@@ -128,8 +132,9 @@ class Broker:
         self.owners: dict[int, int] = {}
         self.committed = dict.fromkeys(range(PARTITIONS), 0)
         self.sightings: list[Sighting] = []
-        #: Partitions whose changelog has a record that nobody can read, until it is compacted away.
-        self.damaged: set[int] = set()
+        #: Where a partition's changelog has a record that nobody can read, until it is compacted
+        #: away.
+        self.damaged: dict[int, int] = {}
 
     def commit(self, partition: int, offset: int, worker: int) -> None:
         """Takes an offset from the partition's owner; that of anybody else is refused."""
@@ -180,6 +185,7 @@ class Owned:
         self.is_changed = True
         self.tail: TakeOver | None = None
         self.taken_at_us = 0
+        self.is_retired = False
         self.clock_us: int | None = None  # when the last of the states were taken
 
     def may_send(self, name: str) -> bool:
@@ -312,6 +318,12 @@ class Worker:
             offset = owned.progress.end_commit()
             self.broker.commit(owned.number, offset, self.number)
 
+    def retire(self, owned: Owned) -> None:
+        """Forgets the units whose visits are over; nothing can come for them any more."""
+        owned.is_retired = True
+        if self.engine.retire(owned.number, FOR_EVER_US):
+            owned.is_changed = True
+
     def lose(self, owned: Owned) -> None:
         """The partition is another's."""
         del self.owned[owned.number]
@@ -323,16 +335,18 @@ class Worker:
         """Brings the state of a fenced partition back and owns it."""
         logs = {name: self.broker.logs[name, number] for name in LOGS}
         matcher, meta = self.engine.matcher, None
-        for record in logs[STATES].records if number not in self.broker.damaged else ():
-            if record[0] == META_KEY:
-                meta = decode_meta(record[1])
+        old = logs[STATES].read(0)
+        states = logs[STATES].read(old.last_null(META_KEY) + 1)
+        found = states.last_value(META_KEY)
+        if found is not None and self.broker.damaged.get(number, -1) < states.base_offset:
+            meta = decode_meta(found[0])
         outputs = {name: Extent(0, logs[name].end) for name in EFFECTS}
         events = Extent(0, len(self.history.events[number]))
         take_over = TakeOver(
             number, meta, "no meta", self.broker.committed[number], events, outputs, PARTITIONS
         )
         if meta is not None:
-            matcher.restore_units(number, logs[STATES].read(0))
+            matcher.restore_units(number, states)
             if meta.clock_us is not None:
                 matcher.set_clock(number, meta.clock_us)
         tails = {name: logs[name].read(take_over.tails[name]) for name in EFFECTS}
@@ -342,6 +356,8 @@ class Worker:
         matcher.suppress_rejects(number, tails[REJECTS])
         owned = Owned(number, epoch, take_over.progress())
         self.owned[number] = owned
+        if meta is None:
+            self.clear(owned, old)
         ticket = owned.progress.begun()
         begin = take_over.events_from
         for until, silent in ((take_over.silent_until, True), (take_over.events_until, False)):
@@ -356,6 +372,14 @@ class Worker:
         owned.tail = take_over
         owned.taken_at_us = latest_by_clock_us(tails[ALERTS])
         self.say({number: ticket})
+
+    def clear(self, owned: Owned, old: RecordRun) -> None:
+        """Queues the nulls for a changelog that can't be used, before any state."""
+        keys = [*nulls_for(old, is_first=True), META_KEY] if len(old) else []
+        while keys:
+            size = self.random.randint(1, len(keys))
+            owned.lanes[STATES].queue.append(Batch([(key, None, 0) for key in keys[:size]], 0))
+            keys = keys[size:]
 
 
 def rows_of(effects: Effects) -> dict[int, dict[str, list[Row]]]:
@@ -404,6 +428,7 @@ class History:
         sent = operators(1)
         for number in range(worlds):
             sent += list(World(seed, number).records(PARTITIONS, 1))[:records]
+        sent += [event for number in range(PARTITIONS) for event in visit(number)]
         for one in sent:
             if one.topic == "port-events":
                 its = self.events[one.partition]
@@ -425,6 +450,26 @@ class History:
         """A clock that no record is ahead of."""
         rows = self.events[number][:until]
         return max((sent.timestamp_ms for sent, _ in rows), default=0) * 1000
+
+
+def visit(partition: int) -> Iterator[Sent]:
+    """A lot comes and goes that nobody has declared, so that it can be forgotten."""
+    names = (f"VISITOR{number}" for number in itertools.count())
+    key = next(name for name in names if partition_of(name.encode(), PARTITIONS) == partition)
+    for event_type in ("GET_IN", "GET_OUT"):
+        event = {
+            "eventID": event_type,
+            "eventType": event_type,
+            "eventDateTime": write_date_time(START),
+            "operatorID": TC,
+            "locationCode": LOCATIONS[0],
+            "unitType": "PACKAGES",
+            "unit": key,
+            "direction": "IMPORT",
+            "pieces": 1,
+        }
+        value = json.dumps(event).encode()
+        yield Sent("port-events", partition, key.encode(), value, START // MILLISECOND)
 
 
 # --------------------------------------------------------------------------------- a run
@@ -476,6 +521,10 @@ class Simulation:
             self.start_worker()
         for number in range(PARTITIONS):
             self.give(number, self.random.choice(self.workers))
+        self.run_on()
+
+    def run_on(self) -> None:
+        """Makes steps until there are no more."""
         while self.step():
             self.steps += 1
             if self.steps > STEPS_MAX:
@@ -575,12 +624,13 @@ class Simulation:
             worker.begin_commit(owned)
         elif what == "take":
             worker.take_states(owned)
+        elif what == "retire":
+            worker.retire(owned)
         else:
             is_answered = not self.faults_left or self.random.random() > 0.1
             worker.deliver(owned, what, is_answered)
             if self.random.random() < 0.05:
-                self.broker.logs[STATES, owned.number].compact()
-                self.broker.damaged.discard(owned.number)
+                self.compact(owned.number)
 
     def let_go_on(self, zombie: Worker, owned: Owned) -> None:
         """A worker that was replaced makes a step; the logs must refuse what matters."""
@@ -600,14 +650,23 @@ class Simulation:
         worker = self.random.choice(self.workers)
         how = self.random.random()
         if self.random.random() < 0.1:
-            self.faults["changelog damaged"] += 1
-            self.broker.damaged.add(self.random.randrange(PARTITIONS))
+            self.damage(self.random.randrange(PARTITIONS))
         if how < 0.5:
             self.crash(worker)
         elif how < 0.8:
             self.pause(worker)
         else:
             self.hand_over(worker)
+
+    def compact(self, number: int) -> None:
+        """The broker compacts a changelog, of which everything can then be read."""
+        self.broker.logs[STATES, number].compact()
+        self.broker.damaged.pop(number, None)
+
+    def damage(self, number: int) -> None:
+        """The last record of a changelog can't be read any more."""
+        self.faults["changelog damaged"] += 1
+        self.broker.damaged[number] = self.broker.logs[STATES, number].end - 1
 
     def crash(self, worker: Worker) -> None:
         """The worker is gone; of what it had under way some may still arrive, now or later."""
@@ -692,6 +751,12 @@ def possible_steps(worker: Worker, owned: Owned) -> list[str]:
     steps = [name for name in owned.lanes if owned.may_send(name)]
     if owned.progress.next_offset < len(worker.history.events[owned.number]):
         steps.append("read")
+    elif (
+        not (owned.is_retired or owned.is_committing)
+        and owned.progress.committed_offset == owned.progress.next_offset
+        and worker.customs_read == len(worker.history.customs)
+    ):
+        steps.append("retire")
     if owned.is_taking:
         steps.append("take")
     if owned.is_changed and not owned.is_committing:
@@ -770,6 +835,11 @@ def check(simulation: Simulation, wanted: Outcome | None) -> None:
     """Runs a simulation and compares what came of it, with ``wanted`` if all of customs' side was
     there first, else with what the verifier finds right. Raises SimulationError."""
     simulation.run()
+    check_end(simulation, wanted)
+
+
+def check_end(simulation: Simulation, wanted: Outcome | None) -> None:
+    """Compares what came of a run that has ended. Raises SimulationError."""
     if wanted is not None:
         problems = list(simulation.outcome().differences(wanted))
     else:
@@ -833,6 +903,34 @@ def play_every_step(seed: str, number: int) -> Tally:
         ),
         uninterrupted(history),
     )
+
+
+def play_damaged(seed: str, number: int) -> Tally:
+    """All is said, and what may be forgotten is; then a changelog can't be read and its owner
+    crashes, crashes again after so many steps, and once more in the end."""
+    history = History(f"{seed}/{number}", 1, RECORDS // 2, False)
+    wanted = uninterrupted(history)
+    runs = steps = 0
+    faults: collections.Counter[str] = collections.Counter()
+    wrong = []
+    for after in range(0, 40, 2):
+        one = Simulation(history, "0", strays=after / 40)
+        one.run()
+        for log in (one.broker.logs[STATES, part] for part in range(PARTITIONS)):
+            assert any(key[:1] == b"V" for key, _, _, _ in log.records if key), "nothing forgotten"
+        one.damage(number % PARTITIONS)
+        one.crash(one.workers[0])
+        one.crash_at = one.steps + after
+        try:
+            one.run_on()
+            if after % 4:
+                one.compact(number % PARTITIONS)
+            one.crash(one.workers[0])
+            check_end(one, wanted)
+        except Exception as error:  # as above
+            wrong.append(f"damaged: {seed} {number}, crash after {after}: {error!r}")
+        runs, steps, faults = runs + 1, steps + one.steps, faults + one.faults
+    return Tally(runs, faults, steps, wrong)
 
 
 def main() -> int:

@@ -14,7 +14,14 @@ import pytest
 from core_ext.record_batch import RecordRun
 from stream.partition import Progress, TakeOver
 from tests.faults import simulation
-from tests.faults.simulation import Log, Owned, Worker, play_every_step, play_random
+from tests.faults.simulation import (
+    Log,
+    Owned,
+    Worker,
+    play_damaged,
+    play_every_step,
+    play_random,
+)
 
 SEED = os.environ.get("GATEJOIN_SEED", str(int.from_bytes(os.urandom(4), "big")))
 HISTORIES = 20
@@ -40,6 +47,24 @@ def test_nothing_is_lost_doubled_or_changed_by_a_crash_at_any_step(number: int) 
     tally = play_every_step(SEED, number)
     assert not tally.wrong, "\n".join(tally.wrong)
     assert tally.faults["crash"] == tally.runs > 30
+
+
+def test_nothing_of_a_changelog_that_was_damaged_counts_twice() -> None:
+    for number in range(2):
+        tally = play_damaged(SEED, number)
+        assert not tally.wrong, "\n".join(tally.wrong)
+        assert tally.faults["crash"] > 2 * tally.runs
+
+
+@pytest.mark.parametrize("left", ["all of it", "what is compacted away later"])
+def test_a_damaged_changelog_that_is_not_cleared_is_found(
+    left: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if left == "all of it":
+        monkeypatch.setattr(Worker, "clear", lambda *_: None)
+    else:
+        monkeypatch.setattr(simulation, "nulls_for", lambda *_, **__: ())
+    assert any(play_damaged("defects", number).wrong for number in range(2))
 
 
 # --------------------------------------------------------------------------------- defects

@@ -2,7 +2,7 @@
 
 Method: a small national year is sent in batches of 1, 60 and 5,000 events in every compression; the
 worker's decisions must be those of the replay over the same records. Then the same with a worker
-that is killed before it has committed anything.
+that is killed before it has committed anything, and with one whose changelog is damaged.
 """
 
 from __future__ import annotations
@@ -280,6 +280,51 @@ def test_a_killed_worker_loses_doubles_and_changes_nothing(
     with running(kafka, topic_prefix, log) as worker:
         worker.until_ready()
         assert year.published()["decisions"] == decided
+        year.send_events(half, len(year.events), "none", 5000)
+        worker.until("everything committed", year.is_committed)
+        assert worker.stop() == 0
+    assert_same(year.published(), year.replayed(tmp_path))
+
+
+def test_a_changelog_that_was_damaged_is_made_again_once(
+    kafka: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    year = Year(kafka, topic_prefix)
+    year.send_customs()
+    half = len(year.events) // 2
+    states = year.settings.topic("unit-states")
+
+    def changelog() -> list[tuple[int, bytes | None, bytes | None]]:
+        records = asyncio.run(read(kafka, states, PARTITIONS))
+        return [(part, key, value) for part, _, key, value, _ in records]
+
+    def is_written() -> bool:
+        """Whether each partition's last own record has a value."""
+        last = {part: value for part, key, value in changelog() if key == b"P"}
+        return len(last) == PARTITIONS and None not in last.values()
+
+    with running(kafka, topic_prefix, tmp_path / "first.log") as worker:
+        worker.until_ready()
+        year.send_events(0, half, "lz4", 5000)
+        worker.until("everything committed", year.is_committed)
+        assert worker.stop() == 0
+    # A unit that never was.
+    nobody = [(b"CNOBODY", b"damaged", number, 0) for number in range(PARTITIONS)]
+    asyncio.run(send(kafka, states, nobody))
+    old = {(part, key) for part, key, _ in changelog()}
+    with running(kafka, topic_prefix, tmp_path / "second.log") as worker:
+        worker.until_ready()
+        worker.until("states written", is_written)
+        assert worker.stop() == 0
+        assert worker.tail().count("made again") == PARTITIONS
+    assert {(part, key) for part, key, value in changelog() if value is None} == old
+    last = {(part, key): value for part, key, value in changelog()}
+    assert [one for one, value in last.items() if value is None] == [
+        (number, b"CNOBODY") for number in range(PARTITIONS)
+    ]
+    with running(kafka, topic_prefix, tmp_path / "third.log") as worker:
+        worker.until_ready()
+        assert "made again" not in worker.tail()
         year.send_events(half, len(year.events), "none", 5000)
         worker.until("everything committed", year.is_committed)
         assert worker.stop() == 0
