@@ -290,9 +290,14 @@ class Harness:
                 numbers = [leader]
             numbers = numbers[:1]
         self._note(fault, "all" if len(numbers) > 1 else f"node {numbers[0]}")
+        proxies = [self.kafka.proxies[number] for number in numbers]
+        for proxy in proxies:
+            await proxy.stop()
         await asyncio.to_thread(lambda: [self.kafka.kill(number) for number in numbers])
         await asyncio.sleep(random.uniform(0, 3))
         await asyncio.to_thread(self.kafka.restart_together, numbers)
+        for proxy in proxies:
+            await proxy.start()
 
     async def _break_connections(self, fault: str, random: Random) -> None:
         chosen = random.sample(sorted(self.kafka.proxies), random.randint(1, NODES))

@@ -54,11 +54,14 @@ async def until(
     """Waits until ``condition`` holds; an answer that no broker gives is none."""
     deadline = time.monotonic() + wait_s_max
     while True:
-        with contextlib.suppress(KafkaError, TimeoutError, OSError):
+        why = ""
+        try:
             if await asyncio.wait_for(condition(), 10):
                 return
+        except (KafkaError, TimeoutError, OSError) as error:
+            why = f" ({error!r})"
         if time.monotonic() > deadline:
-            raise StuckError(f"not {what} within {wait_s_max:.0f} s")
+            raise StuckError(f"not {what} within {wait_s_max:.0f} s{why}")
         await asyncio.sleep(POLL_S)
 
 
@@ -314,7 +317,6 @@ class Installation:
     async def damage(self, how: Callable[[bytes], bytes]) -> bool:
         """Puts a damaged copy of some record of some partition behind it in the changelog; whether
         there was one to damage. No worker may run."""
-        assert self._producer is not None, "start() comes first"
         number = self.random.randrange(PARTITIONS)
         records = [
             record
@@ -324,9 +326,18 @@ class Installation:
         if not records:
             return False
         record = self.random.choice(records)
-        await self._producer.send_and_wait(
-            self.settings.topic(topics.UNIT_STATES), how(record.value or b""), record.key, number
-        )
+        # A producer of its own, that numbers nothing: the topic may have been made anew meanwhile.
+        producer = AIOKafkaProducer(bootstrap_servers=self.settings.broker)
+        await producer.start()
+        try:
+            await producer.send_and_wait(
+                self.settings.topic(topics.UNIT_STATES),
+                how(record.value or b""),
+                record.key,
+                number,
+            )
+        finally:
+            await producer.stop()
         return True
 
     async def empty_changelog(self) -> None:

@@ -27,12 +27,12 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> None:
-        """Listens on a free port of the loopback."""
-        self._server = await asyncio.start_server(self._serve, LOOPBACK, 0)
+        """Listens: on a free port of the loopback, or where it listened before."""
+        self._server = await asyncio.start_server(self._serve, LOOPBACK, self.port)
         self.port = int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
-        """Cuts everything and listens no more."""
+        """Cuts everything and listens no more, as if there were no broker."""
         assert self._server is not None, "start() comes first"
         self._server.close()
         self.cut()
