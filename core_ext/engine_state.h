@@ -80,6 +80,7 @@ typedef struct {
     stock_ledger stock; /* kept by a worker; a replay counts once, at its end (stock.h) */
     activity_table activity; /* kept by a worker */
     unit_rows changed_units; /* kept by a worker: to be logged, each once (unit_log.h) */
+    uint32_t takes;          /* how often all of them had been taken */
     volume_table retired;    /* what forgotten units moved; in `volumes` too (retention.h) */
     retirement *retirements;
     uint64_t retirement_count, retirement_capacity;
@@ -172,7 +173,10 @@ static inline const unit *unit_at(const engine *engine_, uint32_t row)
 static inline void unit_changed(engine *engine_, uint32_t row)
 {
     unit *unit_ = &engine_->units.rows[row];
-    if (unit_->changed || !engine_->check_partition)
+    if (!engine_->check_partition)
+        return;
+    unit_->changed_in = engine_->partitions[unit_->partition].takes;
+    if (unit_->changed)
         return;
     unit_->changed = 1;
     unit_rows_add(&engine_->partitions[unit_->partition].changed_units, row);

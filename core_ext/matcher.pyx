@@ -190,7 +190,8 @@ cdef extern from "engine.h" nogil:
                             uint64_t bytes_max)
     const char *unit_log_restore(engine *engine_, uint32_t partition, const record_view *records,
                                  uint64_t count, const record_view **failed, uint64_t *units)
-    uint32_t retire(engine *engine_, uint32_t partition, int64_t before_us)
+    uint32_t retire(engine *engine_, uint32_t partition, int64_t before_us,
+                    uint32_t unchanged_takes)
     void published_tail_free(published_tail *tail)
     void crc32c_initialise()
     const interned_text *operator_name(const customs_tables *tables, uint32_t row)
@@ -535,11 +536,12 @@ cdef class Matcher:
         take_over raises what is due."""
         clock_set(self.partition(partition), clock_us)
 
-    def retire(self, int partition, int64_t before_us):
+    def retire(self, int partition, int64_t before_us, uint32_t unchanged_takes=0):
         """Forgets units of a partition whose last event and record are before `before_us`, that
         are in stock nowhere, have no open check and nothing of customs' side on them, and whose
-        state was taken (take_unit_changes). What they moved stays in the volumes. A repeat or a
-        correction that comes later is taken as a new event.
+        state was taken (take_unit_changes) and has not changed since an empty run was taken
+        `unchanged_takes` times. What they moved stays in the volumes. A repeat or a correction
+        that comes later is taken as a new event.
 
         Each call looks at a bounded piece of the table (retention.h) and goes on where the last
         one ended; what it forgot is in the next unit changes, and until 16 calls' worth of that
@@ -550,7 +552,7 @@ cdef class Matcher:
         self.partition(partition)
         cdef uint32_t forgotten
         with nogil:
-            forgotten = retire(self.engine_, partition, before_us)
+            forgotten = retire(self.engine_, partition, before_us, unchanged_takes)
         return forgotten
 
     # How a partition is taken over: restore_units and set_clock, suppress_alerts and

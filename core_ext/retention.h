@@ -45,9 +45,12 @@
 
 /* No visit that has not ended, no open check, nothing of customs' side, nothing that is still to be
  * logged, and no word since `before_us`. */
-static int unit_is_over(engine *engine_, const unit *unit_, int64_t before_us)
+static int unit_is_over(engine *engine_, const unit *unit_, int64_t before_us,
+                        uint32_t unchanged_takes)
 {
-    if (unit_->changed || unit_->touched || unit_->lines || unit_->holds)
+    uint32_t takes = engine_->partitions[unit_->partition].takes;
+    if (unit_->changed || takes - unit_->changed_in < unchanged_takes || unit_->touched ||
+        unit_->lines || unit_->holds)
         return 0;
     event_view view = unit_events_view(&engine_->arena_, unit_, NULL);
     for (uint32_t i = 0; i < view.count; i++) {
@@ -243,10 +246,12 @@ static void retirements_drop(partition_state *state)
     state->retirement_count = 0;
 }
 
-/* Forgets units of a partition whose last event and last record are before `before_us`, and that
- * nothing hangs on; each call looks at a piece of the table and goes on where the last one ended.
- * Returns how many it forgot. */
-static uint32_t retire(engine *engine_, uint32_t partition, int64_t before_us)
+/* Forgets units of a partition whose last event and last record are before `before_us`, that
+ * nothing hangs on, and whose state has not changed for so many takes (engine_state.h). Each call
+ * looks at a piece of the table and goes on where the last one ended; returns how many it forgot.
+ */
+static uint32_t retire(engine *engine_, uint32_t partition, int64_t before_us,
+                       uint32_t unchanged_takes)
 {
     partition_state *state = &engine_->partitions[partition];
     if (state->restoring || state->retirement_count >= RETIREMENTS_MAX)
@@ -266,7 +271,7 @@ static uint32_t retire(engine *engine_, uint32_t partition, int64_t before_us)
         if (!unit_->event_count || unit_->partition != partition)
             continue;
         events += unit_->event_count;
-        if (!unit_is_over(engine_, unit_, before_us))
+        if (!unit_is_over(engine_, unit_, before_us, unchanged_takes))
             continue;
         unit_name name;
         unit_table_name(&engine_->units, row, &name);

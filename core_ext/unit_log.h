@@ -66,6 +66,7 @@ static void unit_changes_write(engine *engine_, uint32_t partition, int64_t time
 {
     unit_rows *changed = &engine_->partitions[partition].changed_units;
     record_output *output = &engine_->unit_changes;
+    uint64_t records_before = output->records_size;
     retirements_write(engine_, partition, timestamp_ms);
     while (changed->size && (!bytes_max || output->bytes_size < bytes_max)) {
         uint64_t count = changed->size < LOOK_AHEAD ? changed->size : LOOK_AHEAD;
@@ -84,6 +85,7 @@ static void unit_changes_write(engine *engine_, uint32_t partition, int64_t time
         }
         changed->size -= count;
     }
+    engine_->partitions[partition].takes += output->records_size == records_before;
 }
 
 /* ---- restoring ------------------------------------------------------------------------------- */
@@ -180,6 +182,7 @@ static void unit_restore(engine *engine_, uint32_t partition, const record_view 
     if (unit_->event_count)
         unit_take_back(engine_, row);
     unit_->partition = (uint16_t)partition;
+    unit_->changed_in = state->takes;
 
     state_reader reader = state_payload(record);
     unit_log_rows(engine_, &reader);

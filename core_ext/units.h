@@ -27,6 +27,7 @@ typedef struct {
     uint32_t raised;         /* clock alerts already raised (arena handle), 0 none */
     int64_t earliest_due_us; /* no visit of the unit overstays before this (clock_alerts.h) */
     int64_t timer_us;        /* the timer last set for a transit, 0 none (clock_alerts.h) */
+    uint32_t changed_in;     /* `takes` of its partition when its state changed last */
     uint16_t partition;      /* of port-events; set with the unit's first event */
     uint8_t event_capacity_log2;
     uint8_t class_ : 1;

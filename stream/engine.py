@@ -110,10 +110,10 @@ class Engine:
         """
         return self.matcher.restore_units(partition, run)
 
-    def retire(self, partition: int, before_us: int) -> int:
+    def retire(self, partition: int, before_us: int, unchanged_takes: int) -> int:
         """Forgets units whose visits were over before a moment, a bounded piece of them at a time
         (Matcher.retire); returns how many."""
-        return self.matcher.retire(partition, before_us)
+        return self.matcher.retire(partition, before_us, unchanged_takes)
 
     def clock_us(self, partition: int) -> int | None:
         """Returns a partition's clock, None before its first record."""

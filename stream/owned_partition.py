@@ -26,7 +26,14 @@ from stream.engine_calls import HELD_BYTES_MAX, Batches, EngineCalls, Outcome, n
 from stream.fence import RENEW_S, Fence
 from stream.logs import at
 from stream.metrics import Metrics
-from stream.partition import META_KEY, Progress, TakeOver, TakeOverError, encode_meta
+from stream.partition import (
+    META_KEY,
+    UNCHANGED_COMMITS,
+    Progress,
+    TakeOver,
+    TakeOverError,
+    encode_meta,
+)
 from stream.recovery import Restorer
 from stream.settings import Settings
 from stream.transport import PartitionRun
@@ -487,14 +494,14 @@ class OwnedPartition:
         """Forgets some of the units whose visits have been over for long enough."""
         days = self._tools.settings.visit_retention_days
         engine, number = self._tools.calls.engine, self.number
-        if not days:
+        if not days or self.progress is None or not self.progress.may_forget:
             return
 
         def retire() -> int:
             # The events' own clock, or a history that is read late would be forgotten at once; not
             # ahead of the wall's, or one record with a wrong timestamp would empty the memory.
             clock_us = min(engine.clock_us(number) or 0, now_us())
-            return engine.retire(number, clock_us - days * DAY_US)
+            return engine.retire(number, clock_us - days * DAY_US, UNCHANGED_COMMITS)
 
         if await self._tools.calls.quiet(retire):
             self._changed.set()

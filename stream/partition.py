@@ -21,6 +21,13 @@ Guarantees, each kept by one rule:
     said before the commit began. A new owner fences, and then reads from there to the end, which is
     final: all that was said and is not in the states.
 
+6.  *Nothing is forgotten that may come again.* A unit whose visits are over is forgotten only when
+    a meta record covers all of its events; else whoever begins at an earlier event would meet them
+    as new and count them twice. A unit that has not changed for ``UNCHANGED_COMMITS`` is covered:
+    in the first its state may have been taken after the commit began, the second began after that,
+    and the third's beginning says that the second's meta record is there. What a former owner's
+    states tell of is covered when a commit is through that began behind its tail (``may_forget``).
+
 At take-over (``TakeOver``) events from the meta's offset on are applied with decisions muted, up to
 the last one that the tail shows to have been answered; the tail's decisions are taken as they are
 (they were published, so they are the truth), alerts and rejects that are not in the tail are made
@@ -58,6 +65,8 @@ EFFECTS = (DECISIONS, ALERTS, REJECTS)
 #: Key of the partition's own record in its changelog.
 META_KEY = b"P"
 META_VERSION = 1
+#: For how many commits a unit has not changed that may be forgotten: rule 6.
+UNCHANGED_COMMITS = 3
 #: Format version, then the CRC-32C of what follows, little-endian; as the states have it.
 _FRAME = struct.Struct("<BI")
 
@@ -170,6 +179,8 @@ class Progress:
         self.next_offset = next_offset
         #: Behind the last event that a meta record on the broker covers.
         self.committed_offset = next_offset
+        #: Whether units may be forgotten: rule 6.
+        self.may_forget = False
         self._tails = dict(tails)
         self._taken_from = taken_from
         self._last_ticket = 0
@@ -239,6 +250,7 @@ class Progress:
         commit, self._commit = self._commit, None
         assert commit is not None, "begin_commit comes first"
         self.committed_offset = commit.next_offset
+        self.may_forget = commit.taken_from is None
         return commit.next_offset
 
 

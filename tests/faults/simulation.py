@@ -38,6 +38,7 @@ from stream.partition import (
     EFFECTS,
     META_KEY,
     REJECTS,
+    UNCHANGED_COMMITS,
     Extent,
     Progress,
     TakeOver,
@@ -65,7 +66,11 @@ RECORDS, RUNS_PER_HISTORY = 20, 20
 # compared by the verifier, which takes ten times as long.
 LATE_EVERY = 10
 HISTORIES_AT_ONCE = 64
-FOR_EVER_US = 1 << 60
+# Units of each partition that can be forgotten, and when they came and went.
+VISITS = 3
+VISIT_US = START - 1_000_000_000_000
+# So many commits of one owner bring another if nothing happens: enough for all that to be done.
+COMMITS_MAX = 5
 
 Row = tuple[bytes | None, bytes | None, int]  # key, value, timestamp_ms
 Stored = tuple[bytes | None, bytes | None, int, int]  # and the offset before the timestamp
@@ -185,7 +190,7 @@ class Owned:
         self.is_changed = True
         self.tail: TakeOver | None = None
         self.taken_at_us = 0
-        self.is_retired = False
+        self.commits = self.retired_at = 0
         self.clock_us: int | None = None  # when the last of the states were taken
 
     def may_send(self, name: str) -> bool:
@@ -315,13 +320,15 @@ class Worker:
             self.give_back(owned, batch.ticket)
         elif batch.meta_offset >= 0:
             owned.is_committing = False
+            owned.commits += 1
             offset = owned.progress.end_commit()
             self.broker.commit(owned.number, offset, self.number)
 
     def retire(self, owned: Owned) -> None:
-        """Forgets the units whose visits are over; nothing can come for them any more."""
-        owned.is_retired = True
-        if self.engine.retire(owned.number, FOR_EVER_US):
+        """Forgets the units whose visits were over long ago."""
+        owned.retired_at = owned.commits
+        forgotten = self.engine.retire(owned.number, VISIT_US + 1, UNCHANGED_COMMITS)
+        if forgotten or owned.commits < COMMITS_MAX:
             owned.is_changed = True
 
     def lose(self, owned: Owned) -> None:
@@ -428,7 +435,10 @@ class History:
         sent = operators(1)
         for number in range(worlds):
             sent += list(World(seed, number).records(PARTITIONS, 1))[:records]
-        sent += [event for number in range(PARTITIONS) for event in visit(number)]
+        random, first = Random(f"{seed}/visits"), len(sent)
+        for number in range(PARTITIONS * VISITS):
+            place = random.randint(first - first // 2, len(sent))
+            sent[place:place] = visit(number)
         for one in sent:
             if one.topic == "port-events":
                 its = self.events[one.partition]
@@ -452,15 +462,17 @@ class History:
         return max((sent.timestamp_ms for sent, _ in rows), default=0) * 1000
 
 
-def visit(partition: int) -> Iterator[Sent]:
-    """A lot comes and goes that nobody has declared, so that it can be forgotten."""
-    names = (f"VISITOR{number}" for number in itertools.count())
+def visit(number: int) -> Iterator[Sent]:
+    """A lot comes and goes that nobody has declared, long before everything else, so that it can be
+    forgotten."""
+    partition = number % PARTITIONS
+    names = (f"VISITOR{number}X{tried}" for tried in itertools.count())
     key = next(name for name in names if partition_of(name.encode(), PARTITIONS) == partition)
     for event_type in ("GET_IN", "GET_OUT"):
         event = {
             "eventID": event_type,
             "eventType": event_type,
-            "eventDateTime": write_date_time(START),
+            "eventDateTime": write_date_time(VISIT_US),
             "operatorID": TC,
             "locationCode": LOCATIONS[0],
             "unitType": "PACKAGES",
@@ -469,7 +481,7 @@ def visit(partition: int) -> Iterator[Sent]:
             "pieces": 1,
         }
         value = json.dumps(event).encode()
-        yield Sent("port-events", partition, key.encode(), value, START // MILLISECOND)
+        yield Sent("port-events", partition, key.encode(), value, VISIT_US // MILLISECOND)
 
 
 # --------------------------------------------------------------------------------- a run
@@ -751,11 +763,7 @@ def possible_steps(worker: Worker, owned: Owned) -> list[str]:
     steps = [name for name in owned.lanes if owned.may_send(name)]
     if owned.progress.next_offset < len(worker.history.events[owned.number]):
         steps.append("read")
-    elif (
-        not (owned.is_retired or owned.is_committing)
-        and owned.progress.committed_offset == owned.progress.next_offset
-        and worker.customs_read == len(worker.history.customs)
-    ):
+    if owned.progress.may_forget and owned.retired_at < owned.commits:
         steps.append("retire")
     if owned.is_taking:
         steps.append("take")

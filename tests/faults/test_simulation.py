@@ -140,6 +140,19 @@ def rejects_answer(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(simulation, "answered_events", answered)
 
 
+def forgotten_early(patch: pytest.MonkeyPatch) -> None:
+    """A unit is forgotten as soon as its state was taken."""
+    end_commit = Progress.end_commit
+
+    def forgetting(self: Progress) -> int:
+        offset = end_commit(self)
+        self.may_forget = True
+        return offset
+
+    patch.setattr(Progress, "end_commit", forgetting)
+    patch.setattr(simulation, "UNCHANGED_COMMITS", 0)
+
+
 DEFECTS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], int]] = {
     "no fence": (no_fence, 0),
     "ends read before the fence": (no_marker, 0),
@@ -148,6 +161,7 @@ DEFECTS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], int]] = {
     "alerts before decisions": (alerts_first, 20),
     "tail forgotten": (tail_forgotten, 0),
     "rejects as answers": (rejects_answer, 65),
+    "forgotten early": (forgotten_early, 0),
 }
 
 
