@@ -16,7 +16,7 @@ import numpy
 from core_ext.record_batch import CODECS, RecordRun, encode_columns
 from stream.engine import make_matcher
 from stream.policy import load_policy
-from tests.reference.generate import history
+from tests.reference.generate import LOCATIONS, history
 from tests.reference.log import BadLineError, read_line
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -135,12 +135,32 @@ def unit_state_seeds(lines: list[str]) -> dict[str, bytes]:
         matcher.apply(topics.index(read.topic), 0, run, read.timestamp_ms * 1000)
     seeds: dict[str, bytes] = {}
     for number, (key, value, _, _) in enumerate(matcher.take_unit_changes(0, 1)):
-        value = value or b""
-        record = bytes([len(key)]) + len(value).to_bytes(2, "little") + key + value
         name = f"units-{number % STATE_SEEDS}"
         if len(seeds.get(name, b"")) < STATE_SEED_BYTES:
-            seeds[name] = seeds.get(name, b"") + record
+            seeds[name] = seeds.get(name, b"") + changelog_record(key, value)
+    # A unit comes, goes and is forgotten; the log whole, and cut behind the retirement.
+    for number, event_type in enumerate(("GET_IN", "GET_OUT")):
+        event = {
+            "eventID": event_type, "eventType": event_type, "operatorID": "TC",
+            "eventDateTime": "2018-08-09T10:00:00Z", "locationCode": LOCATIONS[0],
+            "unit": "VISITOR", "unitType": "BULK", "weightKg": 7, "direction": "IMPORT",
+        }  # fmt: skip
+        row = (b"VISITOR", json.dumps(event).encode(), number, 1_533_814_400_000)
+        matcher.apply(topics.index("port-events"), 0, RecordRun.from_records([row]), 0)
+    visit = [changelog_record(key, value) for key, value, _, _ in matcher.take_unit_changes(0, 1)]
+    assert matcher.retire(0, 1 << 60)
+    changes = [one[:2] for one in matcher.take_unit_changes(0, 1)]
+    last = next(i for i, (key, _) in enumerate(changes) if key == b"LVISITOR")
+    forgotten = [changelog_record(*one) for one in (changes[0], changes[1], changes[last])]
+    seeds["retirement"] = b"".join([*visit, *forgotten, changelog_record(changes[-1][0], None)])
+    seeds["retirement-cut"] = b"".join([*visit, forgotten[0]])
     return seeds
+
+
+def changelog_record(key: bytes, value: bytes | None) -> bytes:
+    """A record of the changelog as fuzz_unit_states.c reads it."""
+    length = 65535 if value is None else len(value)
+    return bytes([len(key)]) + length.to_bytes(2, "little") + key + (value or b"")
 
 
 def main() -> None:
