@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -171,23 +172,32 @@ def prometheus_rules() -> str:
     return json.dumps(rule, indent=2, ensure_ascii=False) + "\n"
 
 
-def contents() -> dict[str, str]:
-    """Each file's path below deploy/ and its text."""
-    settings = Settings()
-    return {
-        "settings.md": reference(),
-        "asyncapi.json": json.dumps(document(settings), indent=2, ensure_ascii=False) + "\n",
-        "sbom.cdx.json": bill_of_materials(),
-        f"{COMPONENTS}/strimzi/topics.yaml": kafka_topics(),
-        f"{COMPONENTS}/strimzi/users.yaml": kafka_users(),
-        f"{COMPONENTS}/prometheus-rules/prometheus-rules.json": prometheus_rules(),
-        "kafka/access.csv": as_csv(access_list(settings)),
-    }
+def asyncapi() -> str:
+    """The interfaces as an AsyncAPI document."""
+    return json.dumps(document(Settings()), indent=2, ensure_ascii=False) + "\n"
+
+
+def access() -> str:
+    """Who may do what with the topics."""
+    return as_csv(access_list(Settings()))
+
+
+#: Each file's path below deploy/ and what gives its text.
+FILES: dict[str, Callable[[], str]] = {
+    "settings.md": reference,
+    "asyncapi.json": asyncapi,
+    "sbom.cdx.json": bill_of_materials,
+    f"{COMPONENTS}/strimzi/topics.yaml": kafka_topics,
+    f"{COMPONENTS}/strimzi/users.yaml": kafka_users,
+    f"{COMPONENTS}/prometheus-rules/prometheus-rules.json": prometheus_rules,
+    "kafka/access.csv": access,
+}
 
 
 if __name__ == "__main__":
-    for name, text in contents().items():
+    for name, write in FILES.items():
         path = ROOT / "deploy" / name
+        text = write()
         if not path.is_file() or path.read_text() != text:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
