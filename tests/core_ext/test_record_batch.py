@@ -170,12 +170,13 @@ def test_encodes_the_bytes_of_aiokafka(compression: str, records: list[Record]) 
 @settings(deadline=None)
 @given(records=records_lists, bytes_max=st.integers(70, 4000))
 def test_splits_batches_where_aiokafka_does(records: list[Record], bytes_max: int) -> None:
+    # Again the Python twin: the compiled one takes some negative deltas for a byte longer.
     expected, builder, count = [], None, 0
     for key, value, timestamp_ms in records:
         if builder is None or builder.append(count, timestamp_ms, key, value, []) is None:
             if builder is not None:
                 expected.append(bytes(builder.build()))
-            builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, bytes_max)
+            builder = _DefaultRecordBatchBuilderPy(2, 0, 0, -1, -1, -1, bytes_max)
             assert builder.append(0, timestamp_ms, key, value, []) is not None
             count = 0
         count += 1
