@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from tests.deploy.test_generated import generated_module
+from tests.deploy.test_generated import generator
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
@@ -69,7 +69,7 @@ def test_what_it_copies_is_there_and_sent_to_the_build() -> None:
 
 def test_every_package_is_pinned_and_nothing_is_left_out() -> None:
     """constraints.txt has what pyproject.toml pins, and all that this needs in turn."""
-    module = generated_module()
+    module = generator()
     pinned = module.constraints()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for requirement in map(Requirement, project["dependencies"]):
@@ -98,7 +98,7 @@ def test_the_bill_of_materials_names_each_package_with_version_and_licence() -> 
         "CycloneDX",
         "gatejoin",
     )
-    module = generated_module()
+    module = generator()
     found = {module.canonical(c["name"]): c["version"] for c in document["components"]}
     assert found == module.constraints()
     # Of these the packages themselves say nothing that the tool understands.
