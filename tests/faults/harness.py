@@ -251,6 +251,8 @@ class Harness:
         def cut(value: bytes) -> bytes:
             return value[: random.randrange(len(value))]
 
+        if fault != EMPTY:
+            await until(f"states written: {one.name}", one.has_states)
         for place in one.places:
             await one.kill(place)
         try:

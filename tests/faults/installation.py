@@ -314,6 +314,11 @@ class Installation:
         with contextlib.suppress(KafkaError, TimeoutError, OSError):
             self.sightings.append(await asyncio.wait_for(self.topics.sighting(), 5))
 
+    async def has_states(self) -> bool:
+        """Whether some partition's changelog holds something: made anew it is empty until the first
+        commit."""
+        return any(record.value for record in await self.topics.read(topics.UNIT_STATES))
+
     async def damage(self, how: Callable[[bytes], bytes]) -> bool:
         """Puts a damaged copy of some record of some partition behind it in the changelog; whether
         there was one to damage. No worker may run."""
