@@ -2,7 +2,8 @@
 #
 # ARGS goes to the program behind a target: make demo ARGS="--keep", make test ARGS="-k kafka".
 # COUNT and SEED are those of make faults.
-# SCALE is short for the demo's --scale: make demo SCALE=0.01.
+# SCALE is short for the demo's --scale: make demo SCALE=0.01. Tests run in two processes, a file in
+# one of them, in the order of their names: the long ones (faults, fuzz) begin early.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -22,7 +23,7 @@ demo: setup ## Run the national year through Kafka and the worker (SCALE=0.01 is
 	@.venv/bin/gatejoin demo $(if $(SCALE),--scale $(SCALE)) $(ARGS)
 
 test: setup ## Run all tests, linters and type checks included (ARGS="-k kafka" picks some)
-	@.venv/bin/python -m pytest $(ARGS)
+	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 fuzz: setup ## Fuzz the compiled core, each target for SECONDS (60); ARGS="records" picks one
 	@.venv/bin/python -m tests.fuzz.run $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
