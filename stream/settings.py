@@ -189,8 +189,10 @@ class Settings:
         below="Below 5 years (1826 days) the rules on keeping records are broken.",
         above="The brokers' disks fill.",
     )
+    # As shipped nothing is forgotten: by the events' clock a history with dates of its own is years
+    # old as soon as an event of today follows it.
     visit_retention_days: int = _setting(
-        1826,
+        0,
         "How long the events of a unit are kept in memory and in unit-states after its visits are "
         "over, by the clock of the events; what it moved stays in the volumes; 0: for ever.",
         unit="days",
