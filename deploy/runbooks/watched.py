@@ -17,6 +17,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -30,7 +31,7 @@ from typing import Any, Self
 from aiokafka import AIOKafkaProducer
 
 from stream.demo_worker import Worker
-from stream.local_kafka import listens
+from stream.local_kafka import KEEPER, listens
 from stream.settings import Settings
 
 RULES = Path(__file__).resolve().parents[1] / "prometheus"
@@ -128,6 +129,12 @@ class Prometheus:
             self._process.terminate()
             self._process.wait()
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None, "__enter__ comes first"
+        return self._process.pid
+
     def targets(self, addresses: Mapping[str, str]) -> None:
         """Scrapes from now on the workers of these names and addresses."""
         groups = [
@@ -187,18 +194,33 @@ class Installation:
         self.directory = directory
         self.prometheus = Prometheus(directory)
         self.workers: dict[str, Worker] = {}
+        self._keeper: subprocess.Popen[bytes] | None = None
         self._names: dict[str, str] = {}
         self._event_count = 0
         self._version = 0
 
     def __enter__(self) -> Self:
+        self._keeper = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(KEEPER), str(os.getpid())],
+            stdin=subprocess.PIPE,
+            start_new_session=True,  # it has to outlive a Ctrl-C
+        )
         self.prometheus.__enter__()
+        self._adopt(self.prometheus.pid)
         return self
 
     def __exit__(self, *_: object) -> None:
         for name in list(self.workers):
             self.kill(name)
         self.prometheus.__exit__()
+        assert self._keeper is not None, "__enter__ comes first"
+        self._keeper.communicate(b"end\n")
+
+    def _adopt(self, pid: int) -> None:
+        """Has a process killed when this one dies, for whatever reason."""
+        assert self._keeper is not None and self._keeper.stdin is not None, "__enter__ comes first"
+        self._keeper.stdin.write(f"pid {pid}\n".encode())
+        self._keeper.stdin.flush()
 
     # ---- workers ----
 
@@ -219,6 +241,7 @@ class Installation:
             self.directory / f"{name}.log",
         )
         worker.start()
+        self._adopt(worker.pid)
         self.workers[name] = worker
         self._names[name] = worker.url.removeprefix("http://")
         self.prometheus.targets(self._names)
