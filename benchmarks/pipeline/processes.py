@@ -79,7 +79,28 @@ def peak_bytes(pids: Sequence[int]) -> int:
     return total
 
 
-class Engine:
+class Measured:
+    """Processes that are one engine, seen through /proc."""
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes and all that they started."""
+        raise NotImplementedError
+
+    def cpu_seconds(self) -> float:
+        """Processor time of all of it so far."""
+        return cpu_seconds(self.pids)
+
+    def thread_seconds(self) -> dict[int, float]:
+        """Processor time of each thread so far."""
+        return thread_seconds(self.pids)
+
+    def peak_bytes(self) -> int:
+        """The most memory that was resident."""
+        return peak_bytes(self.pids)
+
+
+class Engine(Measured):
     """Processes that do the job together.
 
     Args:
@@ -166,18 +187,6 @@ class Engine:
     def pids(self) -> list[int]:
         """The processes and all that they started."""
         return [pid for process in self._processes for pid in children_of(process.pid)]
-
-    def cpu_seconds(self) -> float:
-        """Processor time of all of it so far."""
-        return cpu_seconds(self.pids)
-
-    def thread_seconds(self) -> dict[int, float]:
-        """Processor time of each thread so far."""
-        return thread_seconds(self.pids)
-
-    def peak_bytes(self) -> int:
-        """The most memory that was resident."""
-        return peak_bytes(self.pids)
 
     def check(self) -> None:
         """Raises EngineError if a program has ended."""

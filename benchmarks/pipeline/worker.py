@@ -30,7 +30,7 @@ from benchmarks.pipeline.measure import (
     sustain_running,
     watch,
 )
-from benchmarks.pipeline.processes import children_of, cpu_seconds, peak_bytes, thread_seconds
+from benchmarks.pipeline.processes import Measured, children_of
 from benchmarks.pipeline.produce import Producer, event_batches, send_all
 from benchmarks.pipeline.stage import BATCH_RECORDS, Stage
 from stream import topics
@@ -43,7 +43,7 @@ from stream.settings import Settings
 READY_S_MAX = 900.0
 
 
-class Workers:
+class Workers(Measured):
     """Worker processes, seen as one engine (see processes.Engine)."""
 
     def __init__(self, stage: Stage, settings: Settings, count: int) -> None:
@@ -82,18 +82,6 @@ class Workers:
     def pids(self) -> list[int]:
         """The processes and all that they started."""
         return [pid for worker in self._workers for pid in children_of(worker.pid)]
-
-    def cpu_seconds(self) -> float:
-        """Processor time of all of it so far."""
-        return cpu_seconds(self.pids)
-
-    def thread_seconds(self) -> dict[int, float]:
-        """Processor time of each thread so far."""
-        return thread_seconds(self.pids)
-
-    def peak_bytes(self) -> int:
-        """The most memory that was resident."""
-        return peak_bytes(self.pids)
 
     def check(self) -> None:
         """Raises WorkerError if one has ended."""
