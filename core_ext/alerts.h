@@ -44,15 +44,16 @@ static int raised_before(const engine *engine_, uint32_t unit_row, const raised_
     return 0;
 }
 
-/* Remembers an alert with its unit; 1 if its ID was never raised before. The container and the lot
- * of one name share their alertIDs, so both are asked. */
+/* Remembers an alert with its unit; 1 if its ID was never raised before. `location` is the one that
+ * the ID of OVERSTAYED names, else 0. The container and the lot of one name share their alertIDs,
+ * so both are asked. */
 static int raise_once(engine *engine_, uint32_t unit_row, enum alert_type type, uint64_t number,
-                      const event *event_)
+                      const event *event_, uint32_t location)
 {
     raised_alert wanted = {
         .number = number,
         .type = type,
-        .location = type == ALERT_OVERSTAYED ? event_->location : 0,
+        .location = location,
         .operator_row = event_->operator_row,
         .event_id_length = type == ALERT_TRANSIT_OVERDUE ? 0 : event_->event_id_length};
     if (raised_before(engine_, unit_row, &wanted, event_id_bytes(event_)))
@@ -311,7 +312,7 @@ static void alerts_recall(engine *engine_, const cause *cause_)
     for (uint64_t i = 0; i < engine_->recall_count; i++) {
         const recall *recall_ = &engine_->recalls[i];
         const event *event_ = event_at(&engine_->arena_, recall_->event_handle);
-        if (!raise_once(engine_, recall_->unit_row, ALERT_RECALL, recall_->sequence, event_))
+        if (!raise_once(engine_, recall_->unit_row, ALERT_RECALL, recall_->sequence, event_, 0))
             continue;
         unit_name name;
         unit_table_name(&engine_->units, recall_->unit_row, &name);

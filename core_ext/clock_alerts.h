@@ -264,7 +264,8 @@ static void due_raise(engine *engine_, int64_t timestamp_ms)
         const event *event_ = event_at(&engine_->arena_, due->event_handle);
         enum alert_type type =
             due->declaration_number ? ALERT_TRANSIT_OVERDUE : ALERT_OVERSTAYED;
-        if (!raise_once(engine_, due->unit_row, type, due->declaration_number, event_))
+        if (!raise_once(engine_, due->unit_row, type, due->declaration_number, event_,
+                        type == ALERT_OVERSTAYED ? event_->location : 0))
             continue;
         unit_name name;
         unit_table_name(&engine_->units, due->unit_row, &name);

@@ -194,7 +194,8 @@ static int restore_decision(engine *engine_, published_reader *reader, const rec
 
 /* Takes an alert back, so that it is not raised again; 1 if its event is known. An alert does not
  * say the class of its unit: its ID is shared by the container and the lot of one name, so it is
- * remembered with whichever has the event. */
+ * remembered with whichever has the event. Where the goods stood is the alert's word, not the
+ * event's: it may have been corrected to another place since, and overstay there as well. */
 static int restore_alert(engine *engine_, published_reader *reader, const record_view *record)
 {
     if (!published_read(reader, record))
@@ -216,13 +217,16 @@ static int restore_alert(engine *engine_, published_reader *reader, const record
             event_->alerts |= (uint8_t)(1u << type);
             unit_changed(engine_, unit_row);
         } else if (type == ALERT_OVERSTAYED) {
-            raise_once(engine_, unit_row, ALERT_OVERSTAYED, 0, event_);
+            text location = published_text(reader, PUBLISHED_LOCATION);
+            if (location.length)
+                raise_once(engine_, unit_row, ALERT_OVERSTAYED, 0, event_,
+                           location_row(&engine_->customs, location));
         } else {
             /* The number is what follows the last slash: a sequence or a declaration number. */
             uint64_t number = 0;
             for (uint32_t i = 0; i < id.length; i++)
                 number = id.bytes[i] == '/' ? 0 : number * 10 + (uint64_t)(id.bytes[i] - '0');
-            raise_once(engine_, unit_row, (enum alert_type)type, number, event_);
+            raise_once(engine_, unit_row, (enum alert_type)type, number, event_, 0);
         }
     }
     return known;

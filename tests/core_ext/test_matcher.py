@@ -133,6 +133,35 @@ def test_restored_partition_says_nothing_twice_and_goes_on_counting() -> None:
     assert alert["alertID"] == f"RECALL/{UNIT}/OP/E/3"
 
 
+def test_an_alert_that_came_back_does_not_silence_that_of_another_place() -> None:
+    """A container had overstayed at L1; its entry was then corrected to L2, where it overstays
+    later. Whoever reads the first alert back must still raise the second."""
+    places = operator(version=2) | {"locations": ["L1", "L2"]}
+    entry = run((UNIT, event("I", "GET_IN", 9), NOON_MS))
+    later_ms = NOON_MS + 91 * DAY_MS
+    moved = {
+        "locationCode": "L2", "eventDateTime": "2018-08-19T09:00:00Z",
+        "eventUpdatedDateTime": "2018-11-08T10:00:00Z",
+    }  # fmt: skip
+    correction = run((UNIT, event("I", "GET_IN", 9, **moved), later_ms))
+    first, second = worker_matcher(), worker_matcher()
+    for matcher in (first, second):
+        matcher.apply(OPERATORS, 0, run(("OP", places, 1)), NOON_MS * 1000)
+    first.apply(PORT_EVENTS, PARTITION, entry, NOON_MS * 1000)
+    first.advance_clock(PARTITION, later_ms * 1000)
+    said = [(UNIT, value, 0) for _, value, _, _ in first.take_alerts()]
+    assert [json.loads(value)["alertID"] for _, value, _ in said] == [f"OVERSTAYED/{UNIT}/L1/OP/I"]
+
+    for records in (entry, correction):
+        second.restore_events(PARTITION, records, silent=True)
+    assert second.restore_alerts(run(*said)) == 1
+    second.take_over(PARTITION, later_ms * 1000)
+    assert not published(second, "alerts")
+    second.advance_clock(PARTITION, (later_ms + 10 * DAY_MS) * 1000)
+    (alert,) = published(second, "alerts")
+    assert alert["alertID"] == f"OVERSTAYED/{UNIT}/L2/OP/I"
+
+
 def test_take_over_weighs_again_what_customs_changed_meanwhile() -> None:
     matcher = worker_matcher()
     check = run((UNIT, event("E", "GATE_CHECK", 10), NOON_MS))
