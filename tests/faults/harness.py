@@ -101,7 +101,7 @@ class Harness:
                 Installation(
                     self.kafka,
                     f"{name}-{os.getpid()}",
-                    self.seed,
+                    f"{self.seed}/{name}",
                     self.directory,
                     is_static=name != "dynamic",
                 )

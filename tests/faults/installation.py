@@ -152,7 +152,7 @@ class Installation:
     ) -> None:
         self.kafka = kafka
         self.name = name
-        self.random = Random(f"{seed}/{name}/pace")
+        self.random = Random(f"{seed}/pace")
         self.is_static = is_static
         self.rate = rate
         self.directory = directory
@@ -162,7 +162,7 @@ class Installation:
             partitions=PARTITIONS,
             customs_partitions=CUSTOMS_PARTITIONS,
         )
-        self.workload = Workload(f"{seed}/{name}", PARTITIONS, CUSTOMS_PARTITIONS)
+        self.workload = Workload(seed, PARTITIONS, CUSTOMS_PARTITIONS)
         self.places = [
             WorkerProcess(f"{name}-{number}", directory / f"{name}-{number}.log")
             for number in range(1, workers + 1)
