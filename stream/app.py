@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import faust
 from faust.tables import TableManager
-from faust.types import TP, AppT
+from faust.types import AppT
 from faust.types.auth import CredentialsT
 
 from stream import agents, topics
@@ -84,10 +84,13 @@ def make_app(settings: Settings) -> GateApp:
     agents.declare(app, app.gate, settings)
     port_events = settings.topic(topics.PORT_EVENTS)
 
-    @app.on_partitions_assigned.connect(weak=False)
-    async def take_partitions(_app: AppT, assigned: set[TP], **_: Any) -> None:
-        numbers = [partition.partition for partition in assigned if partition.topic == port_events]
-        await app.gate.assign(numbers, cast(Consumer, app.consumer).membership)
+    # Faust waits for this signal before it lets records flow again. It does not wait for
+    # on_partitions_assigned: records would come for partitions that the gate does not know yet.
+    @app.on_rebalance_complete.connect(weak=False)
+    async def take_partitions(_app: AppT, **_: Any) -> None:
+        consumer = cast(Consumer, app.consumer)
+        numbers = [tp.partition for tp in consumer.assignment() if tp.topic == port_events]
+        await app.gate.assign(numbers, consumer.membership)
 
     return app
 

@@ -22,6 +22,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
@@ -42,11 +43,38 @@ BATCHES = list(itertools.product(CODECS, (1, 60, 5000)))
 # By the clock: a replay has one clock, the worker one per partition; only the tail may differ.
 CLOCK_ALERTS = {"OVERSTAYED", "TRANSIT_OVERDUE"}
 
+COMMAND = ("-m", "stream", "worker")
+# The same, on a machine so loaded that taking partitions takes a second.
+SLOW_TO_TAKE = (
+    "-c",
+    """
+import asyncio, sys
+from stream.cli import main
+from stream.gate import Gate
+assign = Gate.assign
+
+async def assign_slowly(*arguments):
+    await asyncio.sleep(1)
+    await assign(*arguments)
+
+Gate.assign = assign_slowly
+sys.argv[1:] = ["worker"]
+sys.exit(main())
+""",
+)
+
 
 class Worker:
     """A worker process; `url` is where its metrics are."""
 
-    def __init__(self, broker: str, prefix: str, log: Path, **settings: str) -> None:
+    def __init__(
+        self,
+        broker: str,
+        prefix: str,
+        log: Path,
+        command: tuple[str, ...] = COMMAND,
+        **settings: str,
+    ) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -54,7 +82,7 @@ class Worker:
         self.log = log
         self._file = log.open("ab")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "stream", "worker"],
+            [sys.executable, *command],
             env={
                 **os.environ,
                 "GATEJOIN_BROKER": broker,
@@ -124,7 +152,7 @@ class Worker:
 
 
 @contextlib.contextmanager
-def running(*arguments: object, **settings: str) -> Iterator[Worker]:
+def running(*arguments: Any, **settings: str) -> Iterator[Worker]:
     worker = Worker(*arguments, **settings)
     try:
         yield worker
@@ -261,6 +289,18 @@ def test_the_workers_decisions_are_the_replays(
         assert worker.metric("gatejoin_gate_answer_seconds_count") > 1000
         assert worker.stop() == 0
     assert "Traceback" not in worker.tail()
+    assert_same(year.published(), year.replayed(tmp_path))
+
+
+def test_a_worker_that_is_slow_to_take_its_partitions_misses_nothing(
+    kafka: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    year = Year(kafka, topic_prefix)
+    year.send_customs()
+    year.send_events(0, len(year.events), "lz4", 60)
+    with running(kafka, topic_prefix, tmp_path / "worker.log", SLOW_TO_TAKE) as worker:
+        worker.until_answered(len(year.events))
+        assert worker.stop() == 0
     assert_same(year.published(), year.replayed(tmp_path))
 
 
