@@ -45,6 +45,8 @@ THRESHOLDS = {
     "oldest_unanswered_seconds) > 10": "oldest_unanswered_seconds) > 3",
     "lag_records:sum > 1000": "lag_records:sum > 100",
 }
+#: Characters of a worker's log that are shown when it does not do what is waited for.
+LOG_END = 6000
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -278,9 +280,15 @@ class Installation:
             return False
 
     def wait_ready(self) -> None:
-        """Waits until every worker is ready and Prometheus has seen that all partitions are."""
-        for name in self.workers:
-            wait_until(lambda name=name: self.is_ready(name), f"{name} is ready")
+        """Waits until every worker is ready and Prometheus has seen that all partitions are.
+
+        Raises TimeoutError with the worker's log if one is not.
+        """
+        for name, worker in self.workers.items():
+            try:
+                wait_until(lambda name=name: self.is_ready(name), f"{name} is ready")
+            except TimeoutError as late:
+                raise TimeoutError(f"{late}\n{worker.log.read_text()[-LOG_END:]}") from None
         self.wait_for("gatejoin:availability:ratio == 1")
 
     def wait_for(self, expression: str) -> list[dict[str, Any]]:
