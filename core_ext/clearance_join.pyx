@@ -31,59 +31,18 @@ from libc.stdlib cimport calloc, free
 import numpy
 
 from core_ext.container_number cimport active_simd_path, simd_code
+from core_ext.engine cimport (
+    DECLARATION_UNITS_MAX, DIRECTION_COUNT, DIRECTION_DOMESTIC, EVENT_TYPE_COUNT, PURPOSE_COUNT,
+    REASON_COUNT, REASON_CUSTOMS_SEAL, RULE_COUNT, STATUS_COUNT, UNIT_TYPE_COUNT,
+    declaration_status_words, direction_words, engine, event_type_words, hold_reason_words,
+    purpose_words, rule_codes, rule_parameters, unit, unit_index_memory_bytes, unit_type_words,
+)
+from core_ext.unit_index cimport unit_batch_offsets_fit, unit_index_count
 
 from core_ext.container_number import number_bytes, output_array
 
 
 cdef extern from "clearance_join.h" nogil:
-    enum:
-        RULE_COUNT
-        EVENT_TYPE_COUNT
-        UNIT_TYPE_COUNT
-        DIRECTION_COUNT
-        PURPOSE_COUNT
-        STATUS_COUNT
-        REASON_COUNT
-        REASON_CUSTOMS_SEAL
-        DIRECTION_DOMESTIC
-        DECLARATION_UNITS_MAX
-    const char *const rule_codes[]
-    const char *const event_type_words[]
-    const char *const unit_type_words[]
-    const char *const direction_words[]
-    const char *const purpose_words[]
-    const char *const declaration_status_words[]
-    const char *const hold_reason_words[]
-
-    ctypedef struct rule_parameters:
-        int64_t overstay_us
-        int64_t clock_ahead_us
-        int64_t return_us
-        int64_t stale_us
-        int64_t reservation_us
-        int64_t weight_tolerance_thousandths
-
-    ctypedef struct unit_index:
-        pass
-
-    ctypedef struct unit_table:
-        unit_index index
-        uint64_t capacity
-
-    ctypedef struct unit:
-        pass
-
-    ctypedef struct arena:
-        uint64_t bytes_in_use
-
-    ctypedef struct customs_tables:
-        uint64_t line_count
-
-    ctypedef struct engine:
-        arena arena_
-        customs_tables customs
-        unit_table units
-
     ctypedef struct join_units:
         const uint8_t *numbers
         const uint8_t *names
@@ -136,9 +95,6 @@ cdef extern from "clearance_join.h" nogil:
                            int64_t *unfit)
     int64_t join_all_events(clearance_join *join, simd_code path, const join_events *columns,
                             int64_t count, int keep, int32_t *rows, uint32_t *facts)
-    int64_t unit_batch_offsets_fit(const int64_t *offsets, int64_t count, int64_t byte_count)
-    uint64_t unit_index_count(const unit_index *index)
-    uint64_t unit_index_memory_bytes(const unit_index *index)
 
 
 RULE_CODES = tuple([rule_codes[i].decode() for i in range(RULE_COUNT)])
