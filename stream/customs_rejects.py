@@ -8,7 +8,8 @@ What it must never know: why a record was refused, how rejects are sent.
 
 How far has been spoken, for each partition of the three topics the offset behind the last record
 whose reject was handed out, goes into the meta record of partition 0 (``stream.partition``); what
-came after it is in the tail of the rejects, which a new owner reads.
+came after it is in the tail of the rejects, which a new owner reads. What was handed out is held
+until the broker has it: a worker that loses partition 0 meanwhile may be its next owner as well.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import collections
 import json
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from core_ext.record_batch import OutputRun, encode_output
@@ -27,8 +29,8 @@ log = logging.getLogger(__name__)
 # are few; beyond this the oldest are dropped, with a message.
 HELD_BYTES_MAX = 64 << 20
 
-#: Sends built batches of rejects.
-Say = Callable[[list[tuple[bytes, int]]], None]
+#: Sends built batches of rejects, and calls back when the broker has them.
+Say = Callable[[list[tuple[bytes, int]], Callable[[], None]], None]
 
 
 class HeldReject(NamedTuple):
@@ -51,13 +53,16 @@ class CustomsRejects:
     def __init__(self, compression: str) -> None:
         self._compression = compression
         self._held: collections.deque[HeldReject] = collections.deque()
+        #: Handed out and not acknowledged yet, in order, before those that are held.
+        self._said: collections.deque[HeldReject] = collections.deque()
         self._held_bytes = 0
         self._say: Say | None = None
         self._spoken: dict[str, int] = {}
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of rejects that wait for a speaker; at most HELD_BYTES_MAX."""
+        """Bytes of rejects that wait for a speaker or the broker; at most HELD_BYTES_MAX wait for a
+        speaker."""
         return self._held_bytes
 
     def hold(self, rejects: OutputRun) -> None:
@@ -74,7 +79,7 @@ class CustomsRejects:
             )
             self._held.append(reject)
             self._held_bytes += len(value)
-        while self._held_bytes > HELD_BYTES_MAX:
+        while self._held and self._held_bytes > HELD_BYTES_MAX:
             dropped = self._held.popleft()
             self._held_bytes -= len(dropped.value)
             log.error("too many rejects of customs' records: dropped that of %s", dropped[:2])
@@ -87,8 +92,11 @@ class CustomsRejects:
         self.speak()
 
     def stop_speaking(self) -> None:
-        """Leaves publishing to another worker; goes on holding."""
+        """Leaves publishing to another worker; goes on holding, also what the broker has not
+        acknowledged."""
         self._say = None
+        self._held = self._said + self._held
+        self._said = collections.deque()
 
     def spoken(self) -> dict[str, int]:
         """How far has been spoken, by ``topic/partition``."""
@@ -98,11 +106,21 @@ class CustomsRejects:
         """If this worker speaks: hands out what is held and nobody has published."""
         if self._say is None or not self._held:
             return
-        held, self._held, self._held_bytes = self._held, collections.deque(), 0
+        held, self._held = self._held, collections.deque()
         run = OutputRun()
         for reject in held:
             if reject.offset >= self._spoken.get(reject.source, 0):
                 run.append(reject.key, reject.value, 0, reject.timestamp_ms)
                 self._spoken[reject.source] = reject.offset + 1
+                self._said.append(reject)
+            else:
+                self._held_bytes -= len(reject.value)
         if len(run):
-            self._say(encode_output(run, 0, compression=self._compression))
+            self._say(
+                encode_output(run, 0, compression=self._compression),
+                partial(self._acknowledged, len(run)),
+            )
+
+    def _acknowledged(self, count: int) -> None:
+        for _ in range(count):
+            self._held_bytes -= len(self._said.popleft().value)

@@ -321,12 +321,23 @@ class OwnedPartition:
             self.progress.acknowledged(ticket, ends)
             self._moved.set()
 
-    def _say_rejects(self, batches: Batches) -> None:
-        """Sends rejects of customs' records."""
-        if self.progress is not None:
-            ticket = self.progress.begun()
-            self.progress.applied(ticket)
-            self.say(ticket, {topics.REJECTS: batches})
+    def _say_rejects(self, batches: Batches, acknowledged: Callable[[], None]) -> None:
+        """Sends rejects of customs' records; ``acknowledged`` is called when the broker has them,
+        and never if the partition is lost before."""
+        if self.progress is None or self.is_lost:
+            return
+        ticket = self.progress.begun()
+        self.progress.applied(ticket)
+        self._changed.set()
+        submitted = self._submit(topics.REJECTS, batches, ())
+        self._run(self._await_rejects(ticket, submitted, acknowledged))
+
+    async def _await_rejects(
+        self, ticket: int, submitted: Acknowledgements, acknowledged: Callable[[], None]
+    ) -> None:
+        end_offset = await submitted[-1]
+        acknowledged()
+        self._acknowledged(ticket, {topics.REJECTS: end_offset})
 
     def _submit(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -20,12 +21,16 @@ def rejects(topic: str, offsets: range) -> OutputRun:
 
 
 class Said:
-    """Where a worker hands its rejects out: their offsets, in order."""
+    """Where a worker hands its rejects out: their offsets, in order; the broker has them at once
+    unless it is away."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_away: bool = False) -> None:
         self.offsets: list[int] = []
+        self.is_away = is_away
 
-    def __call__(self, batches: list[tuple[bytes, int]]) -> None:
+    def __call__(self, batches: list[tuple[bytes, int]], acknowledged: Callable[[], None]) -> None:
+        if not self.is_away:
+            acknowledged()
         for batch, _ in batches:
             for run in FetchDecoder(batch):
                 self.offsets += [
@@ -49,6 +54,21 @@ def test_each_reject_is_handed_out_once() -> None:
     second.start_speaking(first.spoken(), said)
     assert said.offsets == list(range(9))
     assert second.spoken() == {"holds/0": 9}
+
+
+def test_what_the_broker_never_got_is_handed_out_again() -> None:
+    """A worker loses partition 0 with rejects under way, and takes it again itself."""
+    worker, lost, said = CustomsRejects("none"), Said(is_away=True), Said()
+    worker.hold(rejects("holds", range(3)))
+    worker.start_speaking({}, lost)
+    worker.hold(rejects("holds", range(3, 5)))
+    worker.speak()
+    worker.stop_speaking()
+    worker.hold(rejects("holds", range(5, 6)))
+    assert lost.offsets == [0, 1, 2, 3, 4]
+    worker.start_speaking({"holds/0": 1}, said)  # of them the broker had one
+    assert said.offsets == [1, 2, 3, 4, 5]
+    assert worker.held_bytes == 0
 
 
 def test_what_waits_for_a_speaker_is_bounded(
