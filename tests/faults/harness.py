@@ -304,9 +304,11 @@ class Harness:
             await proxy.stop()
         await asyncio.to_thread(lambda: [self.kafka.kill(number) for number in numbers])
         await asyncio.sleep(random.uniform(0, 3))
-        await asyncio.to_thread(self.kafka.restart_together, numbers)
-        for proxy in proxies:
-            await proxy.start()
+        restarting = asyncio.create_task(asyncio.to_thread(self.kafka.restart_together, numbers))
+        # Workers find a broker as soon as it listens, not when the whole cluster is well again.
+        await asyncio.gather(*(proxy.start_when_answered() for proxy in proxies))
+        await restarting
+        self.say(f"{time.monotonic() - self.started_at:6.1f} s  nodes {numbers} are back")
 
     async def _break_connections(self, fault: str, random: Random) -> None:
         chosen = random.sample(sorted(self.kafka.proxies), random.randint(1, NODES))

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 
 CHUNK_BYTES = 65_536
 LOOPBACK = "127.0.0.1"
+POLL_S = 0.1
+WAIT_S_MAX = 90.0
 
 
 class Proxy:
@@ -30,6 +33,20 @@ class Proxy:
         """Listens: on a free port of the loopback, or where it listened before."""
         self._server = await asyncio.start_server(self._serve, LOOPBACK, self.port)
         self.port = int(self._server.sockets[0].getsockname()[1])
+
+    async def start_when_answered(self) -> None:
+        """Listens again as soon as the broker behind it does; waits at most ``WAIT_S_MAX``, then
+        listens anyway."""
+        deadline = time.monotonic() + WAIT_S_MAX
+        while time.monotonic() < deadline:
+            try:
+                _, writer = await asyncio.open_connection(LOOPBACK, self.target_port)
+            except OSError:
+                await asyncio.sleep(POLL_S)
+            else:
+                writer.transport.abort()
+                break
+        await self.start()
 
     async def stop(self) -> None:
         """Cuts everything and listens no more, as if there were no broker."""
