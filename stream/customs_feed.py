@@ -1,7 +1,7 @@
 """Customs' side, from the broker into the engine: all of it, in every worker.
 
 What it is: reads operators, declarations and holds, in that order, each from its first offset to
-where it ended when reading began, and then follows all three. No consumer group: every worker
+where it ended when all of it began, and then follows all three. No consumer group: every worker
 reads every partition, and remembers nothing, since the topics are compacted.
 Who calls it: ``stream.gate``, which says what to do with a run.
 What it must never know: the engine, what a record means.
@@ -19,7 +19,7 @@ from core_ext.record_batch import RecordRun
 from stream import topics
 from stream.logs import at
 from stream.settings import Settings
-from stream.topic_reader import POLL_S, begins_and_ends, runs_to_end, start_consumer
+from stream.topic_reader import POLL_S, begins_and_ends, runs_until, start_consumer
 from stream.transport import RunConsumer
 
 log = logging.getLogger(__name__)
@@ -64,14 +64,23 @@ class CustomsFeed:
             self._settings, "gatejoin-customs", fetch_wait_ms=FETCH_WAIT_MS
         )
         try:
-            positions: dict[TopicPartition, int] = {}
-            for number, name in enumerate(topics.CUSTOMS):
-                positions |= await self._load(consumer, number, name)
-            consumer.assign(list(positions))
-            for topic_partition, position in positions.items():
-                consumer.seek(topic_partition, position)
-            self.loaded.set()
+            partitions = [
+                TopicPartition(self._settings.topic(name), partition)
+                for name in topics.CUSTOMS
+                for partition in range(self._partition_counts[name])
+            ]
+            begins, ends = await begins_and_ends(consumer, partitions)
+            # All at once, since each assignment asks the broker for metadata, and one topic after
+            # the other is fetched.
+            consumer.assign(partitions)
+            for partition, begin in begins.items():
+                consumer.seek(partition, begin)
+            consumer.pause(*partitions)
             numbers = {self._settings.topic(name): i for i, name in enumerate(topics.CUSTOMS)}
+            for topic, number in numbers.items():
+                positions = {part: begins[part] for part in partitions if part.topic == topic}
+                await self._load(consumer, number, positions, ends)
+            self.loaded.set()
             while True:
                 for topic_partition, runs in (await consumer.get_runs(POLL_S)).items():
                     for run in runs:
@@ -82,22 +91,19 @@ class CustomsFeed:
             await consumer.stop()
 
     async def _load(
-        self, consumer: RunConsumer, number: int, name: str
-    ) -> dict[TopicPartition, int]:
-        """Reads one topic to its present end; returns where each partition goes on."""
-        partitions = [
-            TopicPartition(self._settings.topic(name), partition)
-            for partition in range(self._partition_counts[name])
-        ]
-        consumer.assign(partitions)
-        positions, _ = await begins_and_ends(consumer, partitions)
+        self,
+        consumer: RunConsumer,
+        number: int,
+        positions: dict[TopicPartition, int],
+        ends: Mapping[TopicPartition, int],
+    ) -> None:
+        """Reads one topic to its end; its partitions go on being fetched."""
+        name = topics.CUSTOMS[number]
+        consumer.resume(*positions)
         record_count = 0
-        async for fetched in runs_to_end(
-            consumer, partitions, lambda share: self._on_progress(name, share)
+        async for fetched in runs_until(
+            consumer, positions, ends, lambda share: self._on_progress(name, share)
         ):
             await self._on_run(number, fetched.partition, fetched.run)
             record_count += fetched.run.count
-            partition = TopicPartition(fetched.topic, fetched.partition)
-            positions[partition] = fetched.run.last_offset + 1
         log.info("%d records loaded", record_count, extra=at(topic=self._settings.topic(name)))
-        return positions

@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 from aiokafka.structs import TopicPartition
 
 from core_ext.matcher import StateError
@@ -40,7 +40,13 @@ from stream.partition import (
     nulls_for,
 )
 from stream.settings import Settings
-from stream.topic_reader import POLL_S, RETRY_S, begins_and_ends, start_consumer
+from stream.topic_reader import (
+    POLL_S,
+    REQUEST_MS_MAX,
+    RETRY_S,
+    begins_and_ends,
+    start_consumer,
+)
 from stream.transport import RunConsumer
 
 log = logging.getLogger(__name__)
@@ -113,6 +119,13 @@ class Restorer:
         )
         try:
             extents = await self._extents(consumer)
+            # All at once, since each assignment asks the broker for metadata. One at a time is
+            # fetched, for what was fetched and is not taken holds up all others of its broker.
+            parts = [self._topic_partition(name) for name in extents]
+            consumer.assign(parts)
+            for part in parts:
+                consumer.seek(part, 0)
+            consumer.pause(*parts)
             meta, why = await self._read_states(consumer, extents[topics.UNIT_STATES])
             if meta is None:
                 await self._calls.quiet(partial(engine.forget_partition, number))
@@ -163,13 +176,15 @@ class Restorer:
         self, consumer: RunConsumer, name: str, begin: int, end: int
     ) -> AsyncIterator[RecordRun]:
         """The runs of this partition of a topic from ``begin`` to just before ``end``."""
+        if begin >= end:
+            return
         part = self._topic_partition(name)
         position = begin
         moved_at = time.monotonic()
-        consumer.assign([part])
         consumer.seek(part, position)
+        consumer.resume(part)
         while position < end:
-            fetched = (await consumer.get_runs(POLL_S)).get(part, ())
+            fetched = (await consumer.get_runs(POLL_S, [part])).get(part, ())
             if not fetched and time.monotonic() - moved_at > TELL_S:
                 moved_at = time.monotonic()
                 log.warning(
@@ -189,6 +204,8 @@ class Restorer:
                 position = behind
                 if self._total:
                     self._on_progress(min(1.0, self._done / self._total))
+        consumer.pause(part)
+        consumer.seek(part, position)  # drops what was fetched meanwhile
 
     # ---- the changelog ---------------------------------------------------------------------------
 
@@ -317,12 +334,18 @@ async def committed_offset(settings: Settings, partition: int) -> int:
     """
     topic_partition = TopicPartition(settings.topic(topics.PORT_EVENTS), partition)
     while True:
-        admin = AIOKafkaAdminClient(client_id="gatejoin-offsets", **client_options(settings))
+        admin = AIOKafkaAdminClient(
+            client_id="gatejoin-offsets",
+            request_timeout_ms=REQUEST_MS_MAX,
+            **client_options(settings),
+        )
         try:
             await admin.start()
             offsets = await admin.list_consumer_group_offsets(
                 settings.group_id, partitions=[topic_partition]
             )
+            if topic_partition not in offsets:  # what aiokafka makes of the broker's error
+                raise GroupCoordinatorNotAvailableError(settings.group_id)
             return max(0, int(offsets[topic_partition].offset))
         except KafkaError as error:
             log.warning("no word of committed offsets yet (%r); waiting", error)

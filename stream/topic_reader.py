@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 from aiokafka.structs import TopicPartition
@@ -29,6 +29,10 @@ POLL_S = 1.0
 FOLLOW_WAIT_MS = 500
 # Between two attempts while no broker answers; each is logged.
 RETRY_S = 2.0
+# How long a broker may take for an answer before it counts as gone: a machine that lost its power
+# says nothing. aiokafka's own 40 s would be added to every take-over; below 5 s a loaded broker is
+# asked twice.
+REQUEST_MS_MAX = 10_000
 
 #: Called with how far the reading is, 0 to 1.
 OnProgress = Callable[[float], None]
@@ -52,6 +56,7 @@ async def start_consumer(
             max_partition_fetch_bytes=FETCH_BYTES_MAX,
             fetch_max_bytes=FETCH_BYTES_MAX,
             fetch_max_wait_ms=fetch_wait_ms,
+            request_timeout_ms=REQUEST_MS_MAX,
         )
         try:
             await consumer.start()
@@ -116,15 +121,32 @@ async def runs_to_end(
     for partition, position in positions.items():
         positions[partition] = position if begin is None else max(position, begin)
         consumer.seek(partition, positions[partition])
-    total = sum(max(0, ends[partition] - positions[partition]) for partition in partitions)
+    async for run in runs_until(consumer, positions, ends, on_progress, stalled_s_max):
+        yield run
+
+
+async def runs_until(
+    consumer: RunConsumer,
+    positions: dict[TopicPartition, int],
+    ends: Mapping[TopicPartition, int],
+    on_progress: OnProgress | None = None,
+    stalled_s_max: float = float("inf"),
+) -> AsyncIterator[PartitionRun]:
+    """Yields the runs of assigned partitions from ``positions``, which are those of the consumer
+    and move behind each run that was taken, until all are at ``ends``; else as ``runs_to_end``."""
+
+    def records_left() -> int:
+        return sum(max(0, ends[partition] - position) for partition, position in positions.items())
+
+    total = records_left()
     moved_at = time.monotonic()
     while True:
-        left = sum(max(0, ends[partition] - positions[partition]) for partition in partitions)
+        left = records_left()
         if on_progress is not None:
             on_progress(1 - left / total if total else 1.0)
         if not left:
             return
-        fetched = await consumer.get_runs(POLL_S)
+        fetched = await consumer.get_runs(POLL_S, positions)
         if fetched:
             moved_at = time.monotonic()
         elif time.monotonic() - moved_at > stalled_s_max:
