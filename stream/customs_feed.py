@@ -3,7 +3,8 @@
 What it is: reads operators, declarations and holds, in that order, each from its first offset to
 where it ended when all of it began, and then follows all three. No consumer group: every worker
 reads every partition, and remembers nothing, since the topics are compacted.
-Who calls it: ``stream.gate``, which says what to do with a run.
+Who calls it: ``stream.gate``, which says what to do with a run; ``stream.owned_partition`` waits
+for it to catch up.
 What it must never know: the engine, what a record means.
 """
 
@@ -57,6 +58,10 @@ class CustomsFeed:
         self._on_progress = on_progress
         #: Set when all three topics were read to their end.
         self.loaded = asyncio.Event()
+        self._consumer: RunConsumer | None = None
+        #: Behind the last record of each partition that ``on_run`` is through with.
+        self._positions: dict[TopicPartition, int] = {}
+        self._moved = asyncio.Condition()
 
     async def run(self) -> None:
         """Loads, then follows, until cancelled."""
@@ -70,6 +75,7 @@ class CustomsFeed:
                 for partition in range(self._partition_counts[name])
             ]
             begins, ends = await begins_and_ends(consumer, partitions)
+            self._consumer, self._positions = consumer, begins
             # All at once, since each assignment asks the broker for metadata, and one topic after
             # the other is fetched.
             consumer.assign(partitions)
@@ -80,15 +86,34 @@ class CustomsFeed:
             for topic, number in numbers.items():
                 positions = {part: begins[part] for part in partitions if part.topic == topic}
                 await self._load(consumer, number, positions, ends)
+                self._positions.update(positions)
             self.loaded.set()
             while True:
-                for topic_partition, runs in (await consumer.get_runs(POLL_S)).items():
+                for part, runs in (await consumer.get_runs(POLL_S)).items():
                     for run in runs:
-                        await self._on_run(
-                            numbers[topic_partition.topic], topic_partition.partition, run.run
-                        )
+                        await self._on_run(numbers[part.topic], part.partition, run.run)
+                        await self._move(part, run.run.last_offset + 1)
         finally:
             await consumer.stop()
+
+    async def catch_up(self) -> None:
+        """Returns when all is applied that the broker had when this was called; ``loaded`` must be
+        set. Waits, with a message, while no broker answers.
+
+        A partition's new owner calls it once the old one can write no more: what the old one had
+        seen of customs' side when it answered, the new one has then seen as well.
+        """
+        assert self._consumer is not None, "loaded comes first"
+        _, ends = await begins_and_ends(self._consumer, list(self._positions))
+        async with self._moved:
+            await self._moved.wait_for(
+                lambda: all(self._positions[part] >= end for part, end in ends.items())
+            )
+
+    async def _move(self, part: TopicPartition, position: int) -> None:
+        async with self._moved:
+            self._positions[part] = position
+            self._moved.notify_all()
 
     async def _load(
         self,

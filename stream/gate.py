@@ -142,6 +142,7 @@ class Gate(Service):
             self.metrics,
             self._customs_rejects,
             self._feed.loaded,
+            self._feed.catch_up,
             asyncio.Lock(),
             self.crash,
             self._fenced,

@@ -66,6 +66,8 @@ class Tools(NamedTuple):
     customs_rejects: CustomsRejects
     #: Set when customs' side is whole.
     customs_loaded: asyncio.Event
+    #: Returns when customs' side is as new as it was at the broker at the call.
+    customs_caught_up: Callable[[], Awaitable[None]]
     #: One commit at a time, which bounds what is held of states.
     committing: asyncio.Lock
     #: Called when something fails for good.
@@ -220,6 +222,7 @@ class OwnedPartition:
         self.writer = await tools.fence.take(name, self._outputs())
         self.writer.on_fenced = self._fenced
         self._enter("restoring")
+        await tools.customs_caught_up()
         restorer = Restorer(
             tools.settings,
             self.number,

@@ -82,8 +82,10 @@ async def begins_and_ends(
     began_at = time.monotonic()
     while True:
         try:
-            begins = dict(await consumer.beginning_offsets(partitions))
-            return begins, dict(await consumer.end_offsets(partitions))
+            begins, ends = await asyncio.gather(
+                consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
+            )
+            return dict(begins), dict(ends)
         except KafkaError as error:
             passes = isinstance(error, KafkaTimeoutError) or error.retriable
             if not passes or time.monotonic() - began_at > wait_s_max:
