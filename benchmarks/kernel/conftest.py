@@ -31,6 +31,17 @@ def core() -> Iterator[None]:
     os.sched_setaffinity(0, CORES)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def used_heap() -> None:
+    """The heap of a process that has had fetches of some megabytes, as any worker soon has.
+
+    glibc keeps freed memory up to twice the largest mapped block that was ever freed (at most
+    32 MiB counts). Of a fresh process it gives every result back to the system at once, and what
+    is measured then is page faults: more than half the time of an encoding.
+    """
+    bytearray(31 << 20)
+
+
 @pytest.fixture
 def two_cores(core: None) -> None:
     """Two cores, where the machine has them."""

@@ -77,18 +77,33 @@ def make_events(numbers: numpy.ndarray, *, known_order: bool) -> Events:
     return Events(units, values, b"".join(values), offsets, timestamps_ms)
 
 
-def build_batches(events: Events, records_per_batch: int, codec: int = 0) -> list[bytes]:
-    """The events as batches of aiokafka's own making, offsets from 0; codec 3 is lz4."""
+def build_batches(events: Events, records_per_batch: int, codec: int = 0) -> list[bytearray]:
+    """The events as batches of aiokafka's own making, each from offset 0; codec 3 is lz4.
+
+    Nothing but aiokafka's own append is done for a record, since this is measured too.
+    """
+    timestamps_ms = events.timestamps_ms.tolist()
     batches = []
-    for start in range(0, len(events.values), records_per_batch):
+    for start in range(0, len(timestamps_ms), records_per_batch):
+        end = start + records_per_batch
         builder = BatchBuilder(1 << 20, codec)
-        for i in range(start, min(start + records_per_batch, len(events.values))):
-            added = builder.append(
-                timestamp=int(events.timestamps_ms[i]), key=None, value=events.values[i]
-            )
-            assert added is not None, "a batch holds too few records"
-        batch = bytearray(builder._build())
-        batch[:8] = start.to_bytes(8, "big")
+        append, added = builder.append, None
+        for timestamp_ms, value in zip(
+            timestamps_ms[start:end], events.values[start:end], strict=True
+        ):
+            added = append(timestamp=timestamp_ms, key=None, value=value)
+        assert added is not None, "a batch holds too few records"
+        batches.append(builder._build())
+    return batches
+
+
+def fetched_batches(events: Events, records_per_batch: int, codec: int = 0) -> list[bytes]:
+    """The events as batches with offsets from 0 on, one behind the other, as a broker has them."""
+    batches = []
+    offset = 0
+    for batch in build_batches(events, records_per_batch, codec):
+        batch[:8] = offset.to_bytes(8, "big")
+        offset += int.from_bytes(batch[57:61], "big")
         batches.append(bytes(batch))
     return batches
 

@@ -22,6 +22,7 @@ from benchmarks.kernel.port_events import (
     FIELDS,
     Events,
     build_batches,
+    fetched_batches,
     make_events,
     struct_decoder,
 )
@@ -144,7 +145,7 @@ def test_decode(benchmark, plain_events, records_per_batch, codec):
     """Both walk every record; aiokafka makes an object of each, which is what it is for."""
     from aiokafka.record import MemoryRecords
 
-    fetched = b"".join(build_batches(plain_events, records_per_batch, codec))
+    fetched = b"".join(fetched_batches(plain_events, records_per_batch, codec))
 
     def decode():
         return [len(run) for run in FetchDecoder(fetched)]

@@ -12,7 +12,7 @@ import numpy
 import pytest
 
 from benchmarks.kernel.populations import EVENTS, make_queries, rounds
-from benchmarks.kernel.port_events import build_batches, make_events, struct_decoder
+from benchmarks.kernel.port_events import fetched_batches, make_events, struct_decoder
 from benchmarks.kernel.turns import compare, note_answer
 from core_ext.event_scanner import Scanner
 from core_ext.record_batch import FetchDecoder
@@ -26,7 +26,7 @@ LZ4 = 3
 
 def make_fetches(events, codec: int) -> list[bytes]:
     """The events as a consumer gets them: some dozens of batches at once."""
-    batches = build_batches(events, RECORDS_PER_BATCH, codec)
+    batches = fetched_batches(events, RECORDS_PER_BATCH, codec)
     per_fetch = RECORDS_PER_FETCH // RECORDS_PER_BATCH
     return [
         b"".join(batches[start : start + per_fetch]) for start in range(0, len(batches), per_fetch)
