@@ -15,11 +15,12 @@ from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Any
 
+import numpy
 import pytest
 from aiokafka.partitioner import murmur2
 
 from core_ext.matcher import Matcher, StateError
-from core_ext.record_batch import OutputRun, RecordRun, crc32c
+from core_ext.record_batch import FetchDecoder, OutputRun, RecordRun, crc32c, encode_columns
 from stream.engine import PORT_EVENTS, make_matcher
 from stream.policy import load_policy
 from tests.reference.generate import history
@@ -437,6 +438,55 @@ def test_a_year_of_churn_leaves_memory_flat_and_volumes_exact() -> None:
         matcher.take_unit_changes(partition, 7)
     assert matcher.table_sizes()["state_bytes"] == customs_only["state_bytes"]
     assert matcher.table_sizes()["units"] == 0
+
+
+def test_a_million_changes_at_steady_population_leave_memory_flat() -> None:
+    """A year in small: 700 boxes a day come in, are checked, go out, and are forgotten after thirty
+    days. From one day to the next the same blocks of the same sizes are freed and taken, so that
+    every figure is the same to the byte after each day."""
+    boxes, names_for_days = 700, 60
+    start_ms, day_ms = 1_533_772_800_000, 86_400_000
+    written_date = b"2018-08-09"
+    texts = []
+    for group in range(names_for_days):
+        records = [
+            event_record(f"B{group:02}X{box:03}", f"{event_type}-2018-08-09", event_type,
+                         start_ms + step * 3_600_000, 0)
+            for box in range(boxes)
+            for step, event_type in enumerate(("GET_IN", "GATE_CHECK", "GET_OUT"))
+        ]  # fmt: skip
+        keys, values, _, times_ms = zip(*records, strict=True)
+        texts.append((values, keys, numpy.array(times_ms)))
+    matcher = make_matcher(load_policy(), partition_count=1)
+    a_registered_operator().apply(matcher)
+    changes, after_warming = 0, None
+    for day in range(365):
+        values, keys, times_ms = texts[day % names_for_days]
+        date = str(numpy.datetime64("2018-08-09") + day).encode()
+        for batch in encode_columns(
+            b"".join(values).replace(written_date, date), offsets_of(values),
+            b"".join(keys), offsets_of(keys), times_ms + day * day_ms,
+        ):  # fmt: skip
+            for run in FetchDecoder(batch):
+                matcher.apply(PORT_EVENTS, 0, run, NOW_US)
+                changes += len(run)
+        before = matcher.table_sizes()["units"]
+        for _ in range(6):  # each looks at a piece of the table, and forgets 512 units at most
+            matcher.retire(0, (start_ms + (day - 30) * day_ms) * 1000)
+        changes += before - matcher.table_sizes()["units"]
+        list(matcher.take_unit_changes(0, 7))
+        assert not said(matcher)["rejects"]
+        if day == 100:
+            after_warming = matcher.table_sizes()
+        elif day > 100:
+            assert matcher.table_sizes() == after_warming, day
+    assert after_warming is not None and after_warming["units"] == 31 * boxes
+    assert changes >= 1_000_000
+
+
+def offsets_of(texts: Sequence[bytes]) -> numpy.ndarray:
+    """Where each text begins when they stand one behind the other, and the end; int64."""
+    return numpy.cumsum([0, *map(len, texts)])
 
 
 @pytest.mark.parametrize(
