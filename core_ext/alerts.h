@@ -158,9 +158,9 @@ static void alert_on_event(engine *engine_, enum alert_type type, const unit_nam
     if (sibling != UINT32_MAX) {
         const unit *unit_ = unit_at(engine_, sibling);
         text event_id = {event_id_bytes(event_), event_->event_id_length};
-        int64_t place = unit_events_find(&engine_->arena_, unit_, event_->operator_row, event_id);
-        if (place >= 0 && event_at(&engine_->arena_,
-                                   unit_events_array(&engine_->arena_, unit_)[place])->alerts & bit)
+        uint32_t handle =
+            unit_events_find(&engine_->arena_, unit_, event_->operator_row, event_id);
+        if (handle && event_at(&engine_->arena_, handle)->alerts & bit)
             return;
     }
     uint8_t id[ID_BYTES];

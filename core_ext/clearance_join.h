@@ -268,13 +268,8 @@ static uint32_t join_event(clearance_join *join, const join_events *columns, int
         join->event_count++;
         return facts;
     }
-    if (among) {
-        const uint32_t *handles = unit_events_array(arena_, unit_);
-        uint32_t place = 0;
-        while (handles[place] != handle)
-            place++;
-        unit_events_take(arena_, unit_, place);
-    }
+    if (among)
+        unit_events_take(&engine_->customs, arena_, unit_, handle);
     event_release(arena_, handle);
     return facts;
 }

@@ -78,15 +78,15 @@ static void due_visits(engine *engine_, uint32_t unit_row, int64_t clock_us)
     if (unit_->earliest_due_us > clock_us)
         return;
     event_view view = unit_events_view(&engine_->arena_, unit_, NULL);
-    for (uint32_t i = 0; i < view.count; i++) {
-        const event *event_ = view_event(&view, i);
-        if (!event_ || event_->event_type != EVENT_GET_IN ||
-            event_->direction != DIRECTION_IMPORT)
-            continue;
-        int64_t due_us = event_->time_us + engine_->parameters.overstay_us;
-        if (due_us <= clock_us && visit_start(&view, event_->location) == event_)
-            due_add(engine_, due_us, unit_row, view.handles[i], 0);
+    handle_list starts = {NULL, 0, 0};
+    visit_starts(&view, clock_us - engine_->parameters.overstay_us, &starts);
+    for (uint64_t i = 0; i < starts.count; i++) {
+        const event *event_ = event_at(&engine_->arena_, starts.handles[i]);
+        if (event_->direction == DIRECTION_IMPORT)
+            due_add(engine_, event_->time_us + engine_->parameters.overstay_us, unit_row,
+                    starts.handles[i], 0);
     }
+    free(starts.handles);
 }
 
 /* A declaration whose transits may be overdue some day. */
@@ -145,19 +145,12 @@ static void due_transits(engine *engine_, uint32_t unit_row, int64_t clock_us)
         }
         if (!left)
             continue;
-        uint32_t left_handle = 0;
-        int arrived = 0;
-        for (uint32_t i = 0; i < view.count; i++) {
-            const event *event_ = view_event(&view, i);
-            if (event_ == left)
-                left_handle = view.handles[i];
-            if (event_ && event_->event_type == EVENT_GET_IN &&
-                event_->location == declaration_->destination && event_->time_us >= left->time_us)
-                arrived = 1;
-        }
-        if (!arrived)
-            due_add(engine_, declaration_->arrive_by_us, unit_row, left_handle,
-                    declaration_->number);
+        if (stock_at(&view, declaration_->destination, FOR_EVER).latest_in_us >= left->time_us)
+            continue; /* it has arrived */
+        text event_id = {event_id_bytes(left), left->event_id_length};
+        due_add(engine_, declaration_->arrive_by_us, unit_row,
+                unit_events_find(arena_, unit_, left->operator_row, event_id),
+                declaration_->number);
     }
 }
 

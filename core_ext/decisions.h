@@ -108,6 +108,12 @@ static const handle_list *unit_open_checks(engine *engine_, const unit *unit_)
     open->count = 0;
     if (!unit_->check_count)
         return open;
+    if (view.index) {
+        const index_place *places = event_index_places(view.arena_, view.index);
+        for (uint32_t i = 0; i < view.index->place_count; i++)
+            indexed_open_checks(&view, &places[i], open);
+        return open;
+    }
     for (uint32_t i = 0; i < view.count; i++) {
         const event *event_ = view_event(&view, i);
         if (!event_ || event_->event_type != EVENT_GATE_CHECK)

@@ -355,11 +355,10 @@ static void apply_port_event(engine *engine_, const record_view *record, const c
     uint32_t unit_row = unit_table_find_or_add(&engine_->units, &scanned_event.unit, class_);
     unit *unit_ = &engine_->units.rows[unit_row];
     unit_->partition = (uint16_t)(partition - engine_->partitions);
-    int64_t place = unit_events_find(arena_, unit_, operator_row_, scanned_event.event_id);
-    uint32_t before_handle = 0;
+    uint32_t before_handle =
+        unit_events_find(arena_, unit_, operator_row_, scanned_event.event_id);
     event *before = NULL;
-    if (place >= 0) {
-        before_handle = unit_events_array(arena_, unit_)[place];
+    if (before_handle) {
         before = event_at(arena_, before_handle);
         if (scanned_event.version_us <= before->version_us) {
             engine_->counters.duplicates[TOPIC_PORT_EVENTS]++;
@@ -387,7 +386,7 @@ static void apply_port_event(engine *engine_, const record_view *record, const c
         before->check = 0;
         unit_->check_count -= !before->is_retracted && before->event_type == EVENT_GATE_CHECK;
         volumes_count(&partition->volumes, before, -1);
-        unit_events_take(arena_, unit_, (uint32_t)place);
+        unit_events_take(&engine_->customs, arena_, unit_, before_handle);
     }
     unit_events_insert(&engine_->customs, arena_, unit_, handle);
     int is_check = !event_->is_retracted && event_->event_type == EVENT_GATE_CHECK;

@@ -149,8 +149,7 @@ static uint32_t published_event(engine *engine_, published_reader *reader, uint8
     if (*unit_row == UINT32_MAX || operator_row_ == NO_ROW)
         return 0;
     const unit *unit_ = unit_at(engine_, *unit_row);
-    int64_t place = unit_events_find(&engine_->arena_, unit_, operator_row_, event_id);
-    return place < 0 ? 0 : unit_events_array(&engine_->arena_, unit_)[place];
+    return unit_events_find(&engine_->arena_, unit_, operator_row_, event_id);
 }
 
 /* Takes a decision back; 1 if its check is known and had not got that far. Its RECALL is raised if

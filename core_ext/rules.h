@@ -104,16 +104,6 @@ static inline int exceeds(int64_t quantity, int64_t allowed, int by_pieces,
     return (__int128)quantity * whole > (__int128)allowed * (whole + tolerance);
 }
 
-static inline int has_quantity(const event *event_, int by_pieces)
-{
-    return by_pieces ? event_->has_pieces : event_->has_weight;
-}
-
-static inline int64_t quantity_of(const event *event_, int by_pieces)
-{
-    return by_pieces ? (int64_t)event_->pieces : (int64_t)event_->weight_grams;
-}
-
 static inline void weighed_declaration_add(weighing *weighing_, const declaration *declaration_)
 {
     for (uint64_t i = 0; i < weighing_->declaration_count; i++)
@@ -302,14 +292,10 @@ static uint32_t weigh_quantities(const customs_tables *tables, const arena *aren
     weighing_->allowed = by_pieces ? passing_pieces : passing_grams;
     weighing_->has_asked = (uint8_t)has_quantity(event_, by_pieces);
     weighing_->asked = quantity_of(event_, by_pieces);
-    for (uint32_t i = 0; i < others->count; i++) {
-        const event *other = view_event(others, i);
-        if (!other || other->event_type != EVENT_GET_OUT || other->location != event_->location ||
-            other->direction != event_->direction || other->purpose != PURPOSE_CLEARANCE)
-            continue;
-        weighing_->passed += quantity_of(other, by_pieces);
-        weighing_->missing_quantities += !has_quantity(other, by_pieces);
-    }
+    passed_quantity passed =
+        passed_at(others, event_->location, event_->direction, by_pieces);
+    weighing_->passed = passed.quantity;
+    weighing_->missing_quantities = passed.missing;
     uint32_t facts = 0;
     if (!weighing_->has_asked || weighing_->missing_quantities)
         facts |= RULE_BIT(RULE_QUANTITY_MISSING);
@@ -342,12 +328,7 @@ static uint32_t weigh_seals(const customs_tables *tables, const arena *arena_,
         if (!seal_list_has(seen, seal->bytes, seal->length))
             facts |= RULE_BIT(RULE_CUSTOMS_SEAL_REQUIRED);
     }
-    const event *reseal = NULL;
-    for (uint32_t i = others->count; i-- && !reseal;) {
-        const event *other = view_event(others, i);
-        if (other && other->event_type == EVENT_RESEAL && other->location == event_->location)
-            reseal = other;
-    }
+    const event *reseal = latest_reseal(others, event_->location);
     weighing_->resealed = reseal && latest_out_us <= reseal->time_us;
     if (weighing_->resealed) {
         event_seals(reseal, expected);

@@ -42,6 +42,7 @@ static inline uint8_t stock_age(int64_t start_us, int64_t clock_us)
 static void stock_count(const engine *engine_, int32_t partition, int64_t clock_us,
                         stock_table *stock)
 {
+    handle_list starts = {NULL, 0, 0};
     uint32_t limit = unit_index_row_limit(&engine_->units.index);
     for (uint32_t row = 0; row < limit; row++) {
         if (!unit_index_row_is_used(&engine_->units.index, row) ||
@@ -55,11 +56,10 @@ static void stock_count(const engine *engine_, int32_t partition, int64_t clock_
         }
         const unit *unit_ = unit_at(engine_, row);
         event_view view = unit_events_view(&engine_->arena_, unit_, NULL);
-        for (uint32_t i = 0; i < view.count; i++) {
-            const event *event_ = view_event(&view, i);
-            if (!event_ || event_->event_type != EVENT_GET_IN ||
-                visit_start(&view, event_->location) != event_)
-                continue;
+        starts.count = 0;
+        visit_starts(&view, FOR_EVER, &starts);
+        for (uint64_t i = 0; i < starts.count; i++) {
+            const event *event_ = event_at(&engine_->arena_, starts.handles[i]);
             uint8_t age = stock_age(event_->time_us, clock_us);
             uint64_t key = (uint64_t)event_->location << 8 | (uint64_t)event_->direction << 6 |
                            (uint64_t)event_->unit_type << 4 | age;
@@ -84,6 +84,7 @@ static void stock_count(const engine *engine_, int32_t partition, int64_t clock_
             }
         }
     }
+    free(starts.handles);
 }
 
 #endif

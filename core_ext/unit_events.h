@@ -1,224 +1,147 @@
 /* The state of a unit: the set of its events.
  *
- * What it is: storage for events, one per (operatorID, eventID), the highest version of each, kept
- * in the order of time, ties broken by operatorID and eventID (CONTRACT.md section 4); and what
- * section 4 derives from the set: stock, visits, leavings, open checks.
+ * What it is: the events of a unit, one per (operatorID, eventID), the highest version of each,
+ * kept in the order of time, ties broken by operatorID and eventID (CONTRACT.md section 4); and
+ * what section 4 derives from the set: stock, visits, leavings, open checks.
  * Who calls it: engine.h puts events in, rules.h, alerts.h and stock.h ask.
  * What it must never know: declarations' meaning, decisions, JSON, Kafka.
  *
- * One event is one block of the arena:
+ * A unit has an array of handles to its events (units.h), so a unit with three events of 16-byte
+ * eventIDs takes 3 x 72 + 16 bytes here. Few events are walked for each question; an array of
+ * 2^INDEXED_LOG2 slots and more has an index (event_index.h), whose handle stands in the last one:
  *
- *   | header 56 bytes | presented declaration numbers u64 | eventID | seals: length u8, bytes |
- *
- * and a unit has an array of handles to them (units.h), so a unit with three events of 16-byte
- * eventIDs takes 3 x 72 + 16 bytes here.
+ *   | handle | handle | ... | free | index |
  */
 #ifndef GATEJOIN_UNIT_EVENTS_H
 #define GATEJOIN_UNIT_EVENTS_H
 
-#include "customs_tables.h"
-#include "date_time.h"
-#include "memory.h"
-#include "record_types.h"
-#include "seal_sets.h"
-#include "units.h"
+#include "event_index.h"
 
-#define MICROSECONDS_PER_MINUTE (60 * MICROSECONDS_PER_SECOND)
-#define MICROSECONDS_PER_HOUR (60 * MICROSECONDS_PER_MINUTE)
-#define FOR_EVER INT64_MAX
-/* "Gate clocks are often cut to the minute" (section 4, open check). */
-#define GATE_CLOCK_US MICROSECONDS_PER_MINUTE
-
-typedef struct {
-    int64_t time_us;
-    int64_t version_us;
-    int64_t record_time_ms;
-    uint64_t weight_grams : 40;
-    uint64_t event_type : 3;
-    uint64_t unit_type : 2;
-    uint64_t direction : 2;
-    uint64_t purpose : 3;
-    uint64_t is_retracted : 1;
-    uint64_t has_pieces : 1;
-    uint64_t has_weight : 1;
-    uint64_t has_document : 1;
-    uint64_t looked : 1;      /* somebody looked at the seals */
-    uint64_t suspended : 1;   /* the operator's status with the record in force */
-    uint64_t at_airport : 1;  /* the operator's kind with the record in force */
-    uint32_t pieces;
-    uint32_t operator_row;
-    uint32_t location;
-    uint32_t check;           /* decisions so far (arena handle of check_state), 0 none */
-    uint32_t block_bytes;
-    uint8_t event_id_length;
-    uint8_t seal_count;
-    uint8_t presented_count;
-    uint8_t alerts;           /* alerts raised, one bit each (alerts.h) */
-    uint8_t tail[];
-} event;
-
-/* The decisions of a GATE_CHECK so far: how many, and what the last one said. */
-typedef struct {
-    uint32_t sequence;
-    uint32_t reasons, flags; /* bit per row of section 5 */
-    uint32_t declaration_count;
-    uint64_t declarations[]; /* numbers, ascending */
-} check_state;
-
-static inline event *event_at(const arena *arena_, uint32_t handle)
-{
-    return (event *)arena_at(arena_, handle);
-}
+#ifndef INDEXED_LOG2 /* the tests can be run with 1, which gives every unit an index */
+#define INDEXED_LOG2 7
+#endif
 
 static inline uint32_t *unit_events_array(const arena *arena_, const unit *unit_)
 {
     return (uint32_t *)arena_at(arena_, unit_->events);
 }
 
-static inline const uint64_t *event_presented(const event *event_)
+/* How many handles an array of so many slots can have. */
+static inline uint32_t unit_events_limit(uint8_t capacity_log2)
 {
-    return (const uint64_t *)event_->tail;
+    return (1u << capacity_log2) - (capacity_log2 >= INDEXED_LOG2);
 }
 
-static inline const uint8_t *event_id_bytes(const event *event_)
+/* The slot of the index, of a unit that has one. */
+static inline uint32_t *unit_events_index_slot(const arena *arena_, const unit *unit_)
 {
-    return event_->tail + 8u * event_->presented_count;
+    return unit_events_array(arena_, unit_) + (1u << unit_->event_capacity_log2) - 1;
 }
 
-static inline void event_seals(const event *event_, seal_list *list)
+/* The index of a unit with many events, or NULL. */
+static inline event_index *unit_events_index(const arena *arena_, const unit *unit_)
 {
-    const uint8_t *place = event_id_bytes(event_) + event_->event_id_length;
-    for (uint32_t i = 0; i < event_->seal_count; i++) {
-        seal_list_add(list, place + 1, place[0]);
-        place += 1 + place[0];
-    }
+    if (unit_->event_capacity_log2 < INDEXED_LOG2)
+        return NULL;
+    return (event_index *)arena_at(arena_, *unit_events_index_slot(arena_, unit_));
 }
 
-static inline int is_movement(uint8_t event_type)
+/* The handle of an event of a unit, or 0. */
+static inline uint32_t unit_events_find(const arena *arena_, const unit *unit_,
+                                        uint32_t operator_row_, text event_id)
 {
-    return event_type == EVENT_GET_IN || event_type == EVENT_GET_OUT;
+    if (!unit_->event_count)
+        return 0;
+    const event_index *index = unit_events_index(arena_, unit_);
+    if (index)
+        return event_index_find(arena_, index, operator_row_, event_id);
+    const uint32_t *handles = unit_events_array(arena_, unit_);
+    for (uint32_t i = 0; i < unit_->event_count; i++)
+        if (event_is(event_at(arena_, handles[i]), operator_row_, event_id))
+            return handles[i];
+    return 0;
 }
 
-static inline uint64_t check_state_bytes(uint32_t declaration_count)
-{
-    return sizeof(check_state) + 8u * (uint64_t)declaration_count;
-}
-
-/* Order of time: (eventDateTime, operatorID, eventID), the last two bytewise. */
-static inline int event_order(const customs_tables *tables, const event *a, const event *b)
-{
-    if (a->time_us != b->time_us)
-        return a->time_us < b->time_us ? -1 : 1;
-    if (a->operator_row != b->operator_row) {
-        const interned_text *left = operator_name(tables, a->operator_row);
-        const interned_text *right = operator_name(tables, b->operator_row);
-        return bytes_compare((const uint8_t *)left->bytes, left->length,
-                            (const uint8_t *)right->bytes, right->length);
-    }
-    return bytes_compare(event_id_bytes(a), a->event_id_length, event_id_bytes(b),
-                        b->event_id_length);
-}
-
-/* The place of an event in its unit's array, or -1. */
-static inline int64_t unit_events_find(const arena *arena_, const unit *unit_,
-                                       uint32_t operator_row_, text event_id)
-{
-    const uint32_t *handles = unit_->event_count ? unit_events_array(arena_, unit_) : NULL;
-    for (uint32_t i = 0; i < unit_->event_count; i++) {
-        const event *event_ = event_at(arena_, handles[i]);
-        if (event_->operator_row == operator_row_ && event_->event_id_length == event_id.length &&
-            !memcmp(event_id_bytes(event_), event_id.bytes, event_id.length))
-            return i;
-    }
-    return -1;
-}
-
-static uint32_t event_store(arena *arena_, const port_event *record, uint32_t operator_row_,
-                            const operator_row *operator_, uint32_t location,
-                            int64_t record_time_ms)
-{
-    uint64_t bytes =
-        sizeof(event) + 8u * (uint64_t)record->presented_count + record->event_id.length;
-    for (uint32_t i = 0; i < record->seals.count; i++)
-        bytes += 1 + record->seals.seals[i].length;
-    uint32_t handle = arena_allocate(arena_, bytes);
-    event *event_ = event_at(arena_, handle);
-    memset(event_, 0, sizeof *event_);
-    event_->time_us = record->event_time_us;
-    event_->version_us = record->version_us;
-    event_->record_time_ms = record_time_ms;
-    event_->weight_grams = record->has_weight ? (uint64_t)record->weight_grams : 0;
-    event_->event_type = record->event_type;
-    event_->unit_type = record->unit_type;
-    event_->direction = record->direction;
-    event_->purpose = record->purpose;
-    event_->is_retracted = record->is_retracted;
-    event_->has_pieces = record->has_pieces;
-    event_->has_weight = record->has_weight;
-    event_->has_document = record->document.length > 0;
-    event_->looked = record->seals.looked;
-    event_->suspended = operator_->status == OPERATOR_SUSPENDED;
-    event_->at_airport = operator_->kind == KIND_AIRPORT;
-    event_->pieces = record->has_pieces ? record->pieces : 0;
-    event_->operator_row = operator_row_;
-    event_->location = location;
-    event_->block_bytes = (uint32_t)bytes;
-    event_->event_id_length = (uint8_t)record->event_id.length;
-    event_->seal_count = (uint8_t)record->seals.count;
-    event_->presented_count = (uint8_t)record->presented_count;
-    uint8_t *place = event_->tail;
-    memcpy(place, record->presented, 8u * (uint64_t)record->presented_count);
-    place += 8u * (uint64_t)record->presented_count;
-    memcpy(place, record->event_id.bytes, record->event_id.length);
-    place += record->event_id.length;
-    for (uint32_t i = 0; i < record->seals.count; i++) {
-        *place++ = (uint8_t)record->seals.seals[i].length;
-        memcpy(place, record->seals.seals[i].bytes, record->seals.seals[i].length);
-        place += record->seals.seals[i].length;
-    }
-    return handle;
-}
-
-static void event_release(arena *arena_, uint32_t handle)
-{
-    event *event_ = event_at(arena_, handle);
-    if (event_->check) {
-        const check_state *check = (const check_state *)arena_at(arena_, event_->check);
-        arena_release(arena_, event_->check, check_state_bytes(check->declaration_count));
-    }
-    arena_release(arena_, handle, event_->block_bytes);
-}
-
-/* Takes the handle at `place` out of the unit's array; the block stays. */
-static void unit_events_take(const arena *arena_, unit *unit_, uint32_t place)
+/* Takes a handle out of the unit's array; the block stays. */
+static void unit_events_take(const customs_tables *tables, arena *arena_, unit *unit_,
+                             uint32_t handle)
 {
     uint32_t *handles = unit_events_array(arena_, unit_);
+    event_index *index = unit_events_index(arena_, unit_);
+    uint32_t place = 0;
+    if (index) {
+        event_index_remove(tables, arena_, index, handle);
+        place = handles_before(tables, arena_, handles, unit_->event_count,
+                               event_at(arena_, handle), event_order);
+    }
+    while (handles[place] != handle)
+        place++;
     memmove(handles + place, handles + place + 1,
             (uint64_t)(unit_->event_count - place - 1) * sizeof *handles);
     unit_->event_count--;
 }
 
-/* Puts a handle into the unit's array where the order of time wants it. Events mostly arrive in
- * the order of time, so the search goes from the end. */
+/* Gives a unit without an array one for so many events, without an index as yet. */
+static void unit_events_make_array(arena *arena_, unit *unit_, uint32_t count)
+{
+    unit_->event_capacity_log2 = 1;
+    while (unit_events_limit(unit_->event_capacity_log2) < count)
+        unit_->event_capacity_log2++;
+    unit_->events = arena_allocate(arena_, sizeof(uint32_t) << unit_->event_capacity_log2);
+}
+
+/* Makes the index of a unit whose array is large enough for one. */
+static void unit_events_make_index(const customs_tables *tables, arena *arena_, unit *unit_)
+{
+    if (unit_->event_capacity_log2 >= INDEXED_LOG2)
+        *unit_events_index_slot(arena_, unit_) =
+            event_index_make(tables, arena_, unit_->class_, unit_events_array(arena_, unit_),
+                             unit_->event_count);
+}
+
+/* Doubles the array of a unit. */
+static void unit_events_grow(const customs_tables *tables, arena *arena_, unit *unit_)
+{
+    uint32_t before = unit_->events;
+    uint64_t bytes = sizeof(uint32_t) << unit_->event_capacity_log2;
+    const event_index *index = unit_events_index(arena_, unit_);
+    uint32_t index_handle = index ? *unit_events_index_slot(arena_, unit_) : 0;
+    unit_->events = arena_allocate(arena_, bytes * 2);
+    unit_->event_capacity_log2++;
+    memcpy(unit_events_array(arena_, unit_), arena_at(arena_, before), bytes);
+    arena_release(arena_, before, bytes);
+    if (index)
+        *unit_events_index_slot(arena_, unit_) = index_handle;
+    else
+        unit_events_make_index(tables, arena_, unit_);
+}
+
+/* Frees the array of a unit and its index; the events stay. */
+static void unit_events_release_array(arena *arena_, const unit *unit_)
+{
+    if (!unit_->events)
+        return;
+    if (unit_events_index(arena_, unit_))
+        event_index_release(arena_, *unit_events_index_slot(arena_, unit_));
+    arena_release(arena_, unit_->events, sizeof(uint32_t) << unit_->event_capacity_log2);
+}
+
+/* Puts a handle into the unit's array where the order of time wants it. */
 static void unit_events_insert(const customs_tables *tables, arena *arena_, unit *unit_,
                                uint32_t handle)
 {
     if (!unit_->events) {
-        unit_->event_capacity_log2 = 1;
-        unit_->events = arena_allocate(arena_, sizeof(uint32_t) << unit_->event_capacity_log2);
-    } else if (unit_->event_count == 1u << unit_->event_capacity_log2) {
-        uint64_t bytes = sizeof(uint32_t) << unit_->event_capacity_log2;
-        uint32_t larger = arena_allocate(arena_, bytes * 2);
-        memcpy(arena_at(arena_, larger), arena_at(arena_, unit_->events), bytes);
-        arena_release(arena_, unit_->events, bytes);
-        unit_->events = larger;
-        unit_->event_capacity_log2++;
+        unit_events_make_array(arena_, unit_, 1);
+        unit_events_make_index(tables, arena_, unit_);
+    } else if (unit_->event_count == unit_events_limit(unit_->event_capacity_log2)) {
+        unit_events_grow(tables, arena_, unit_);
     }
+    event_index *index = unit_events_index(arena_, unit_);
+    if (index)
+        event_index_add(tables, arena_, index, handle);
     uint32_t *handles = unit_events_array(arena_, unit_);
-    const event *event_ = event_at(arena_, handle);
-    uint32_t place = unit_->event_count;
-    while (place && event_order(tables, event_at(arena_, handles[place - 1]), event_) > 0)
-        place--;
+    uint32_t place = handles_before(tables, arena_, handles, unit_->event_count,
+                                    event_at(arena_, handle), event_order);
     memmove(handles + place + 1, handles + place,
             (uint64_t)(unit_->event_count - place) * sizeof *handles);
     handles[place] = handle;
@@ -235,13 +158,14 @@ typedef struct {
     uint32_t count;
     uint8_t class_;
     const event *aside;
+    const event_index *index; /* NULL: few events, which are walked */
 } event_view;
 
 static inline event_view unit_events_view(const arena *arena_, const unit *unit_,
                                           const event *aside)
 {
     return (event_view){arena_, unit_->event_count ? unit_events_array(arena_, unit_) : NULL,
-                        unit_->event_count, unit_->class_, aside};
+                        unit_->event_count, unit_->class_, aside, unit_events_index(arena_, unit_)};
 }
 
 /* The i-th event if it counts, else NULL. */
@@ -251,43 +175,28 @@ static inline const event *view_event(const event_view *view, uint32_t i)
     return event_->is_retracted || event_ == view->aside ? NULL : event_;
 }
 
-/* What went in and out of one location up to some time. */
-typedef struct {
-    int64_t latest_in_us, latest_out_us; /* INT64_MIN: none */
-    int64_t pieces_in, pieces_out;
-    int64_t grams_in, grams_out;
-} stock_account;
-
-#define STOCK_ACCOUNT_EMPTY {INT64_MIN, INT64_MIN, 0, 0, 0, 0}
-
-static inline void stock_account_add(stock_account *account, const event *event_)
+/* What the index tells of a location from all its moves up to a time. */
+static move_summary view_summary(const event_view *view, uint32_t location, int64_t as_of_us)
 {
-    if (event_->event_type == EVENT_GET_IN) {
-        if (event_->time_us > account->latest_in_us)
-            account->latest_in_us = event_->time_us;
-        account->pieces_in += event_->pieces;
-        account->grams_in += (int64_t)event_->weight_grams;
-    } else if (event_->event_type == EVENT_GET_OUT) {
-        if (event_->time_us > account->latest_out_us)
-            account->latest_out_us = event_->time_us;
-        account->pieces_out += event_->pieces;
-        account->grams_out += (int64_t)event_->weight_grams;
-    }
+    const index_place *place = event_index_place(view->arena_, view->index, location);
+    if (!place)
+        return (move_summary){.account = STOCK_ACCOUNT_EMPTY};
+    uint32_t moves = place->moves.count;
+    if (as_of_us != FOR_EVER)
+        moves = handles_before_time(view->arena_, &place->moves, as_of_us + 1);
+    return place_summary(view->arena_, view->index, place, moves, view->aside);
 }
 
-/* Container: some GET_IN has no GET_OUT from its time on. Lot: the balance is above zero, "in
- * pieces if the pieces of these GET_IN sum to more than 0, else in weight". */
-static inline int stock_account_in_stock(const stock_account *account, uint8_t class_)
+/* The event that a handle of a summary names, or NULL. */
+static inline const event *summary_event(const event_view *view, uint32_t handle)
 {
-    if (class_ == CLASS_CONTAINER)
-        return account->latest_in_us > account->latest_out_us;
-    if (account->pieces_in > 0)
-        return account->pieces_in > account->pieces_out;
-    return account->grams_in > account->grams_out;
+    return handle ? event_at(view->arena_, handle) : NULL;
 }
 
 static inline stock_account stock_at(const event_view *view, uint32_t location, int64_t as_of_us)
 {
+    if (view->index)
+        return view_summary(view, location, as_of_us).account;
     stock_account account = STOCK_ACCOUNT_EMPTY;
     for (uint32_t i = 0; i < view->count; i++) {
         const event *event_ = view_event(view, i);
@@ -307,6 +216,8 @@ static inline int in_stock_at(const event_view *view, uint32_t location, int64_t
  * time order, GET_IN before GET_OUT at the same time, judged event by event". */
 static const event *visit_start(const event_view *view, uint32_t location)
 {
+    if (view->index)
+        return summary_event(view, view_summary(view, location, FOR_EVER).visit_start);
     stock_account account = STOCK_ACCOUNT_EMPTY;
     const event *start = NULL;
     for (uint32_t begin = 0; begin < view->count;) {
@@ -341,6 +252,11 @@ static const event *visit_start(const event_view *view, uint32_t location)
 static inline const event *latest_leaving(const event_view *view, uint32_t location,
                                           uint8_t direction, int64_t registered_us)
 {
+    if (view->index) {
+        const event *latest = summary_event(
+            view, view_summary(view, location, FOR_EVER).passed[direction].latest);
+        return latest && latest->time_us >= registered_us ? latest : NULL;
+    }
     for (uint32_t i = view->count; i--;) {
         const event *event_ = view_event(view, i);
         if (event_ && event_->event_type == EVENT_GET_OUT && event_->location == location &&
@@ -351,10 +267,59 @@ static inline const event *latest_leaving(const event_view *view, uint32_t locat
     return NULL;
 }
 
-/* Handles of the open checks of a unit at a location, in the order of time, appended to `open`.
- * Container: the latest GATE_CHECK, if no GET_OUT is at or after it less a minute. Lot: each
- * GET_OUT in time order closes the earliest GATE_CHECK that is still open and at most a minute
- * after it. */
+/* Of the GET_OUTs at a location of a direction with purpose CLEARANCE: what passed with them, and
+ * how many lack the quantity. */
+typedef struct {
+    int64_t quantity; /* pieces or grams */
+    uint32_t missing;
+} passed_quantity;
+
+static inline int has_quantity(const event *event_, int by_pieces)
+{
+    return by_pieces ? event_->has_pieces : event_->has_weight;
+}
+
+static inline int64_t quantity_of(const event *event_, int by_pieces)
+{
+    return by_pieces ? (int64_t)event_->pieces : (int64_t)event_->weight_grams;
+}
+
+static inline passed_quantity passed_at(const event_view *view, uint32_t location,
+                                        uint8_t direction, int by_pieces)
+{
+    if (view->index) {
+        move_summary summary = view_summary(view, location, FOR_EVER);
+        if (by_pieces)
+            return (passed_quantity){summary.passed[direction].pieces,
+                                     summary.passed[direction].without_pieces};
+        return (passed_quantity){summary.passed[direction].grams,
+                                 summary.passed[direction].without_weight};
+    }
+    passed_quantity passed = {0, 0};
+    for (uint32_t i = 0; i < view->count; i++) {
+        const event *event_ = view_event(view, i);
+        if (!event_ || event_->event_type != EVENT_GET_OUT || event_->location != location ||
+            event_->direction != direction || event_->purpose != PURPOSE_CLEARANCE)
+            continue;
+        passed.quantity += quantity_of(event_, by_pieces);
+        passed.missing += !has_quantity(event_, by_pieces);
+    }
+    return passed;
+}
+
+/* The latest RESEAL at a location, or NULL. */
+static inline const event *latest_reseal(const event_view *view, uint32_t location)
+{
+    if (view->index)
+        return summary_event(view, view_summary(view, location, FOR_EVER).reseal);
+    for (uint32_t i = view->count; i--;) {
+        const event *event_ = view_event(view, i);
+        if (event_ && event_->event_type == EVENT_RESEAL && event_->location == location)
+            return event_;
+    }
+    return NULL;
+}
+
 typedef struct {
     uint32_t *handles;
     uint64_t count, capacity;
@@ -367,8 +332,58 @@ static inline void handle_list_add(handle_list *list, uint32_t handle)
     list->handles[list->count++] = handle;
 }
 
+/* Appends the handles of the GET_INs up to a time that started a visit which has not ended; of a
+ * view without `aside`. */
+static void visit_starts(const event_view *view, int64_t latest_us, handle_list *starts)
+{
+    if (view->index) {
+        const index_place *places = event_index_places(view->arena_, view->index);
+        for (uint32_t i = 0; i < view->index->place_count; i++) {
+            uint32_t start =
+                view_summary(view, places[i].location, FOR_EVER).visit_start;
+            if (start && event_at(view->arena_, start)->time_us <= latest_us)
+                handle_list_add(starts, start);
+        }
+        return;
+    }
+    for (uint32_t i = 0; i < view->count; i++) {
+        const event *event_ = view_event(view, i);
+        if (event_ && event_->event_type == EVENT_GET_IN && event_->time_us <= latest_us &&
+            visit_start(view, event_->location) == event_)
+            handle_list_add(starts, view->handles[i]);
+    }
+}
+
+/* What open_checks_at does, of one place of an index (NULL: none there). */
+static void indexed_open_checks(const event_view *view, const index_place *place,
+                                handle_list *open)
+{
+    if (!place || !place->checks.count)
+        return;
+    move_summary summary =
+        place_summary(view->arena_, view->index, place, place->moves.count, NULL);
+    const uint32_t *checks = (const uint32_t *)arena_at(view->arena_, place->checks.block);
+    uint32_t first = summary.closed_checks;
+    if (view->class_ == CLASS_CONTAINER) {
+        first = place->checks.count - 1;
+        if (summary.account.latest_out_us >=
+            event_at(view->arena_, checks[first])->time_us - GATE_CLOCK_US)
+            return;
+    }
+    for (uint32_t i = first; i < place->checks.count; i++)
+        handle_list_add(open, checks[i]);
+}
+
+/* Handles of the open checks of a unit at a location, in the order of time, appended to `open`.
+ * Container: the latest GATE_CHECK, if no GET_OUT is at or after it less a minute. Lot: each
+ * GET_OUT in time order closes the earliest GATE_CHECK that is still open and at most a minute
+ * after it. A view without `aside`. */
 static void open_checks_at(const event_view *view, uint32_t location, handle_list *open)
 {
+    if (view->index) {
+        indexed_open_checks(view, event_index_place(view->arena_, view->index, location), open);
+        return;
+    }
     if (view->class_ == CLASS_CONTAINER) {
         int64_t latest_out_us = INT64_MIN;
         for (uint32_t i = view->count; i--;) {

@@ -19,8 +19,7 @@ static void unit_drop_events(engine *engine_, uint32_t row)
         const uint32_t *handles = unit_events_array(&engine_->arena_, unit_);
         for (uint32_t i = 0; i < unit_->event_count; i++)
             event_release(&engine_->arena_, handles[i]);
-        arena_release(&engine_->arena_, unit_->events,
-                      sizeof(uint32_t) << unit_->event_capacity_log2);
+        unit_events_release_array(&engine_->arena_, unit_);
     }
     while (unit_->raised) {
         const raised_alert *raised =

@@ -189,11 +189,7 @@ static void unit_restore(engine *engine_, uint32_t partition, const record_view 
     const state_texts *names = &engine_->log_texts;
     const uint32_t *rows = engine_->log_rows;
     uint32_t count = state_count(&reader, 1);
-    unit_->event_capacity_log2 = 1;
-    while (1u << unit_->event_capacity_log2 < count)
-        unit_->event_capacity_log2++;
-    unit_->events =
-        arena_allocate(&engine_->arena_, sizeof(uint32_t) << unit_->event_capacity_log2);
+    unit_events_make_array(&engine_->arena_, unit_, count);
     uint32_t *handles = unit_events_array(&engine_->arena_, unit_);
     state_event read = {.time_us = 0};
     for (uint32_t i = 0; i < count; i++) {
@@ -207,6 +203,7 @@ static void unit_restore(engine *engine_, uint32_t partition, const record_view 
         due_watch(engine_, state, row, event_);
     }
     unit_->event_count = count;
+    unit_events_make_index(&engine_->customs, &engine_->arena_, unit_);
     for (uint32_t i = 0; i < names->location_count; i++)
         stock_ledger_count(&state->stock, &engine_->arena_, unit_, rows[names->operator_count + i],
                            1);

@@ -61,6 +61,15 @@ def test_a_wide_history() -> None:
     assert difference is None, f"GATEJOIN_SEED={SEED}: {difference}"
 
 
+@pytest.mark.parametrize("number", range(4))
+def test_a_hot_history(number: int) -> None:
+    """Hundreds of events for one unit, late ones, corrections and retractions among them: what is
+    kept added up says the same as a walk over all of them."""
+    lines = history(Random(f"{SEED}/hot/{number}"), 700, hot=True)
+    difference = first_difference(lines)
+    assert difference is None, f"GATEJOIN_SEED={SEED}: {difference}"
+
+
 def test_damaged_values() -> None:
     """Values with a few characters changed: rejected by both for the same field, or by none."""
     for number in range(10):

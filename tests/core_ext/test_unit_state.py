@@ -191,8 +191,9 @@ def test_restored_units_go_on_as_if_nothing_had_happened(number: int) -> None:
     goes_on_alike(first, second, inputs[cut:], place)
 
 
-def test_histories_with_many_units_come_back() -> None:
-    inputs = inputs_of(history(Random(f"{SEED}/wide"), 3000, wide=True))
+@pytest.mark.parametrize("kind", ["wide", "hot"])
+def test_histories_with_many_units_or_many_events_of_one_come_back(kind: str) -> None:
+    inputs = inputs_of(history(Random(f"{SEED}/{kind}"), 3000, **{kind: True}))
     first, log = new_matcher(), Log()
     random = Random(SEED)
     for one in inputs[:2000]:

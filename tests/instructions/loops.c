@@ -13,7 +13,9 @@
 #include "record_batch.h"
 #include "unit_index_batch.h"
 
-enum { UNITS = 1 << 16, QUERIES = 1 << 14, EVENTS = 2000, VISITS = 400 };
+enum { UNITS = 1 << 16, QUERIES = 1 << 14, EVENTS = 2000, VISITS = 400, HOT_EVENTS = 500 };
+
+#define NOON_MS INT64_C(1533787200000) /* 2018-08-09T04:00:00Z */
 
 static uint64_t hash_of_answers;
 static simd_path path;
@@ -79,6 +81,7 @@ typedef struct input {
     log_line_reader reader;
     uint8_t *log;
     size_t log_length;
+    record_view views[HOT_EVENTS];
     uint64_t items;
 } input;
 
@@ -152,6 +155,16 @@ static void apply(input *given)
     given->items = (uint64_t)progress.line;
     note(given->engine_.decisions.bytes_size);
     note(given->engine_.alerts.bytes_size);
+}
+
+/* The last HOT_EVENTS records, of a worker that answers and writes what changed. */
+static void apply_hot(input *given)
+{
+    engine *engine_ = &given->engine_;
+    engine_apply_all(engine_, TOPIC_PORT_EVENTS, NULL, 0, given->views, HOT_EVENTS, NOON_MS * 1000);
+    given->items = HOT_EVENTS;
+    note(engine_->decisions.bytes_size);
+    note(engine_->alerts.bytes_size);
 }
 
 __attribute__((noinline)) void measured(loop run, input *given)
@@ -237,10 +250,103 @@ static void make_records(input *given)
     }
 }
 
+static void make_engine(input *given, int check_partition)
+{
+    const int64_t minute = 60 * INT64_C(1000000);
+    engine *engine_ = &given->engine_;
+    engine_init(engine_, 1, check_partition);
+    unit_index_free(&engine_->units.index); /* for one whose seed is known */
+    if (unit_index_init_seeded(&engine_->units.index, 0, 0, 7) != 0) {
+        stop("no memory");
+    }
+    json_document_use(&engine_->scanner.document, path);
+    engine_->periods = malloc(sizeof *engine_->periods);
+    if (engine_->periods == NULL) {
+        stop("no memory");
+    }
+    *engine_->periods = (policy_period){.from_us = INT64_MIN, .to_us = INT64_MAX,
+                                        .hold_mask = (1u << 18) - 1,
+                                        .flag_mask = (1u << 24) - (1u << 18), .name = "counted"};
+    engine_->period_count = 1;
+    engine_->parameters = (rule_parameters){
+        .overstay_us = 129600 * minute, .late_import_us = 15 * minute,
+        .late_export_us = 30 * minute, .clock_ahead_us = 5 * minute,
+        .return_us = 43200 * minute, .stale_us = 259200 * minute, .reservation_us = 1440 * minute};
+}
+
+/* Applies a record to a worker's engine. */
+static void apply_one(input *given, uint8_t topic, const char *key, const char *value)
+{
+    const record_view record = {.key = (const uint8_t *)key,
+                                .key_length = (int32_t)strlen(key),
+                                .value = (const uint8_t *)value,
+                                .value_length = (int32_t)strlen(value),
+                                .timestamp_ms = NOON_MS};
+    engine_apply_all(&given->engine_, topic, NULL, 0, &record, 1, NOON_MS * 1000);
+}
+
+/* One lot that trucks fetch at three places: of ten events one brings some of it, four ask, four
+ * take what was asked for, two or three checks later, and one reseals or counts. Every eighth is
+ * reported ten minutes late. */
+static char *hot_event(uint64_t number)
+{
+    static const char *const types[10] = {"GET_IN", "GATE_CHECK", "GATE_CHECK", "GATE_CHECK",
+                                          "GET_OUT", "GET_OUT", "GATE_CHECK", "GET_OUT",
+                                          "GET_OUT", "STOCK_COUNT"};
+    char *value = malloc(512);
+    if (value == NULL) {
+        stop("no memory");
+    }
+    const uint64_t second = number * 30 + (number % 8 == 7 ? 0 : 600);
+    snprintf(value, 512,
+             "{\"eventID\":\"HPH-%09u\",\"eventType\":\"%s\",\"eventDateTime\":"
+             "\"2018-08-%02uT%02u:%02u:%02uZ\",\"operatorID\":\"HPH01\",\"locationCode\":"
+             "\"03CES0%u\",\"unitType\":\"PACKAGES\",\"unit\":\"112345678901\",\"direction\":"
+             "\"IMPORT\",\"pieces\":%u}",
+             (unsigned)number, types[number % 10], (unsigned)(1 + second / 86400),
+             (unsigned)(second / 3600 % 24), (unsigned)(second / 60 % 60), (unsigned)(second % 60),
+             (unsigned)(number / 10 % 3 + 1), number % 10 ? 1u : 4u);
+    return value;
+}
+
+/* A worker that knows all events of a hot lot but the last HOT_EVENTS. */
+static void make_hot(input *given, uint64_t events)
+{
+    make_engine(given, 1);
+    apply_one(given, 0, "HPH01",
+              "{\"operatorID\":\"HPH01\",\"name\":\"n\",\"kind\":\"SEAPORT\",\"departmentCode\":"
+              "\"03\",\"departmentName\":\"d\",\"locations\":[\"03CES01\",\"03CES02\","
+              "\"03CES03\"],\"status\":\"CONNECTED\",\"version\":1}");
+    for (int place = 1; place <= 3; place++) {
+        char key[16], value[512];
+        snprintf(key, sizeof key, "10180000000%d", place);
+        snprintf(value, sizeof value,
+                 "{\"declarationNumber\":\"%s\",\"version\":1,\"direction\":\"IMPORT\","
+                 "\"status\":\"CLEARED\",\"registeredDateTime\":\"2018-07-01T08:00:00Z\","
+                 "\"locationCode\":\"03CES0%d\",\"units\":[{\"unit\":\"112345678901\","
+                 "\"unitType\":\"PACKAGES\",\"pieces\":100000}]}",
+                 key, place);
+        apply_one(given, 1, key, value);
+    }
+    for (uint64_t number = 0; number < events; number++) {
+        char *value = hot_event(number);
+        if (number + HOT_EVENTS < events) {
+            apply_one(given, TOPIC_PORT_EVENTS, "112345678901", value);
+            free(value);
+        } else {
+            given->views[number + HOT_EVENTS - events] =
+                (record_view){.key = (const uint8_t *)"112345678901",
+                              .key_length = 12,
+                              .value = (const uint8_t *)value,
+                              .value_length = (int32_t)strlen(value),
+                              .timestamp_ms = NOON_MS};
+        }
+    }
+}
+
 /* Per visit a declaration and its clearance, a GET_IN, a GATE_CHECK and a GET_OUT. */
 static void make_log(input *given)
 {
-    const int64_t minute = 60 * INT64_C(1000000);
     size_t room = (size_t)VISITS * 5 * 800 + 1000, at = 0;
     char *log = malloc(room);
     if (log == NULL) {
@@ -282,25 +388,7 @@ static void make_log(input *given)
     given->log_length = at;
     log_line_reader_init(&given->reader);
     json_document_use(&given->reader.document, path);
-    engine *engine_ = &given->engine_;
-    engine_init(engine_, 1, 0);
-    unit_index_free(&engine_->units.index); /* for one whose seed is known */
-    if (unit_index_init_seeded(&engine_->units.index, 0, 0, 7) != 0) {
-        stop("no memory");
-    }
-    json_document_use(&engine_->scanner.document, path);
-    engine_->periods = malloc(sizeof *engine_->periods);
-    if (engine_->periods == NULL) {
-        stop("no memory");
-    }
-    *engine_->periods = (policy_period){.from_us = INT64_MIN, .to_us = INT64_MAX,
-                                        .hold_mask = (1u << 18) - 1,
-                                        .flag_mask = (1u << 24) - (1u << 18), .name = "counted"};
-    engine_->period_count = 1;
-    engine_->parameters = (rule_parameters){
-        .overstay_us = 129600 * minute, .late_import_us = 15 * minute,
-        .late_export_us = 30 * minute, .clock_ahead_us = 5 * minute,
-        .return_us = 43200 * minute, .stale_us = 259200 * minute, .reservation_us = 1440 * minute};
+    make_engine(given, 0);
 }
 
 int main(int argc, char **argv)
@@ -343,6 +431,9 @@ int main(int argc, char **argv)
     } else if (strcmp(name, "apply-log") == 0) {
         make_log(given);
         run = apply;
+    } else if (strncmp(name, "hot-lot-", 8) == 0) {
+        make_hot(given, (uint64_t)atoi(name + 8));
+        run = apply_hot;
     } else {
         return 2;
     }

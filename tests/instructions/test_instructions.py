@@ -1,7 +1,8 @@
 """The hot loops take no more instructions than recorded: what a clock can't hold, this can.
 
 Goal: nothing slows the probe, the scanner, the batch codec or the matcher down by more than 3 %
-unseen. Method: count.py under valgrind, against recorded.toml.
+unseen; and an event of a lot with thousands costs what one of a lot with hundreds does. Method:
+count.py under valgrind, against recorded.toml.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import pytest
 from tests.instructions.count import LOOPS, compiler_version, count_all, recorded
 
 RISE_MAX = 0.03
+# How much more the 8,000th event of a lot may take than the 1,000th.
+HOT_GROWTH_MAX = 1.5
 
 
 @pytest.fixture(scope="module")
@@ -32,3 +35,8 @@ def test_no_loop_takes_more_instructions(counts, loop):
             f" {was} recorded with {compiler} (this is {compiler_version()}). If the rise is worth"
             " it, or the compiler is another: make instructions, and commit recorded.toml"
         )
+
+
+def test_an_event_of_a_hot_lot_does_not_take_longer_the_more_there_are(counts):
+    for path, figure in counts["hot-lot-8000"].items():
+        assert figure <= HOT_GROWTH_MAX * counts["hot-lot-1000"][path]

@@ -93,7 +93,7 @@ SCRAPS = (
 class Writer:
     """One history: draws from `random` and remembers what it said, to say it again otherwise."""
 
-    def __init__(self, random: Random, wide: bool = False) -> None:
+    def __init__(self, random: Random, wide: bool = False, hot: bool = False) -> None:
         self.random = random
         self.wide = wide
         self.now = START
@@ -118,6 +118,10 @@ class Writer:
             self.event_ids = [f"{number}-{'E' * (number % 55)}" for number in range(300)]
             self.declarations = [f"3{number:011}" for number in range(400)]
             self.holds = [f"HOLD {number}" for number in range(200)]
+        if hot:
+            # All events are of a container and a lot of one name.
+            self.containers, self.lots = [LOTS[0]], [LOTS[0]]
+            self.event_ids = [f"{number}-{'E' * (number % 55)}" for number in range(400)]
         self.direction = self.pick(("IMPORT", "IMPORT", "EXPORT", "TRANSIT"))
 
     # ------------------------------------------------------------------------------ draws
@@ -533,9 +537,10 @@ class Writer:
         return self.lines[:size]
 
 
-def history(random: Random, size: int, wide: bool = False) -> list[str]:
-    """The lines of one history, `size` of them; `wide` with many units, places and so on."""
-    return Writer(random, wide).history(size)
+def history(random: Random, size: int, wide: bool = False, hot: bool = False) -> list[str]:
+    """The lines of one history, `size` of them; `wide` with many units, places and so on, `hot`
+    with hundreds of events for each of two units."""
+    return Writer(random, wide, hot).history(size)
 
 
 def spoiled_values(random: Random, size: int) -> list[str]:
