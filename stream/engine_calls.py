@@ -10,21 +10,31 @@ What it must never know: when something may be sent; who owns a partition.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import NamedTuple, TypeVar
 
-from core_ext.record_batch import OutputRun, encode_output
+from core_ext.record_batch import DECOMPRESSED_BYTES_MAX, OutputRun, encode_output
 from stream import topics
 from stream.engine import Effects, Engine
 from stream.engine_thread import EngineThread
+from stream.logs import at
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 # A piece of states that is taken and encoded in one call. What it takes of the engine's thread,
 # about a millisecond for each MiB, answers that come meanwhile wait for.
 PIECE_BYTES = 1 << 20
+# The largest state that is written: with the batch around it no reader unfolds more, and no broker
+# takes more (stream.topics). Two million events of a lot have that much, or 33,000 of the largest.
+STATE_BYTES_MAX = DECOMPRESSED_BYTES_MAX - (64 << 10)
+# Stands in place of a larger one, and is none that can be read: whoever takes the partition over
+# finds its changelog unusable and makes the state again from the events (stream.recovery).
+STATE_TOO_LARGE = b"too large"
 # Pieces that are held until they may be written, of one partition.
 HELD_BYTES_MAX = 16 << 20
 
@@ -58,6 +68,28 @@ class States(NamedTuple):
 def now_us() -> int:
     """The wall clock, microseconds since 1970 UTC."""
     return time.time_ns() // 1000
+
+
+def bounded(changed: OutputRun) -> OutputRun:
+    """The same records, but for states that are too large to be written."""
+    if changed.bytes_size <= STATE_BYTES_MAX:
+        return changed
+    kept = OutputRun()
+    for key, value, partition, timestamp_ms in changed:
+        if value is not None and len(value) > STATE_BYTES_MAX:
+            log.error(
+                "partition %d: the state of %r has %d bytes, more than the %d that a changelog "
+                "takes: it is not written, and whoever takes the partition over reads its events "
+                "from the first on; no event of it is lost",
+                partition,
+                key,
+                len(value),
+                STATE_BYTES_MAX,
+                extra=at(partition=partition),
+            )
+            value = STATE_TOO_LARGE
+        kept.append(key, value, partition, timestamp_ms)
+    return kept
 
 
 def encode_cells(
@@ -143,7 +175,7 @@ class EngineCalls:
 
     def _states(self, partition: int) -> States:
         now = now_us()
-        changed = self.engine.take_unit_changes(partition, now, PIECE_BYTES)
+        changed = bounded(self.engine.take_unit_changes(partition, now, PIECE_BYTES))
         batches = [
             batch
             for number in changed.partitions()

@@ -61,7 +61,8 @@ AGGREGATE_SEGMENT_BYTES = 32 << 20
 # states themselves. Half of a segment may be superseded before it is compacted.
 STATES_SEGMENT_BYTES = 64 << 20
 STATES_DIRTY_RATIO = 0.3
-# A state is as large as the unit's history; a lot with a hundred thousand events has 10 MB.
+# A state is as large as the unit's history, 32 to 1,985 bytes an event; stream.engine_calls says
+# what becomes of one that is larger.
 STATE_MESSAGE_BYTES_MAX = 64 << 20
 
 
