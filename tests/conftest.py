@@ -17,7 +17,7 @@ serial = itertools.count(1)
 @pytest.fixture(scope="session")
 def kafka():
     """Bootstrap servers of one broker for the whole session; GATEJOIN_BROKER names another."""
-    with broker_from_environment_or_local(heap_mb=512) as bootstrap_servers:
+    with broker_from_environment_or_local(heap_mb=512, is_short_lived=True) as bootstrap_servers:
         yield bootstrap_servers
 
 

@@ -35,7 +35,7 @@ from stream.local_kafka import KEEPER, listens
 from stream.settings import Settings
 
 RULES = Path(__file__).resolve().parents[1] / "prometheus"
-WAIT_S_MAX = 60.0
+WAIT_S_MAX = 180.0
 # By this a duration in a rule is divided; a minute becomes two seconds.
 FASTER = 30
 #: Thresholds that are numbers of seconds or records, and what they become.

@@ -21,7 +21,12 @@ class ProxiedKafka(LocalKafka):
 
     def __init__(self, nodes: int, proxies: dict[int, Proxy]) -> None:
         # Segments of the changelog are closed and compacted while a run lasts.
-        super().__init__(nodes, heap_mb=HEAP_MB, properties={"log.cleaner.backoff.ms": "1000"})
+        super().__init__(
+            nodes,
+            heap_mb=HEAP_MB,
+            is_short_lived=True,
+            properties={"log.cleaner.backoff.ms": "1000"},
+        )
         self.proxies = proxies
 
     @property

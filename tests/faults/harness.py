@@ -285,6 +285,8 @@ class Harness:
             await asyncio.sleep(random.uniform(0, 2))
             if fault in (BROKER, OUTAGE, LEADER):
                 await self._break_brokers(fault, random)
+                # Else a slow machine gets no further between two outages, and nothing is tested.
+                await asyncio.gather(*(one.until_progress() for one in self.installations))
             else:
                 await self._break_connections(fault, random)
 

@@ -13,7 +13,7 @@ import time
 CHUNK_BYTES = 65_536
 LOOPBACK = "127.0.0.1"
 POLL_S = 0.1
-WAIT_S_MAX = 90.0
+WAIT_S_MAX = 180.0
 
 
 class Proxy:

@@ -16,7 +16,7 @@ from stream.emission import Emission
 from stream.settings import Settings
 from stream.topic_reader import runs_to_end, start_consumer
 
-WAIT_S_MAX = 60.0
+WAIT_S_MAX = 180.0
 
 Record = tuple[bytes | None, bytes | None, int, int]  # key, value, partition, timestamp_ms
 

@@ -92,6 +92,7 @@ def secured_kafka(directory: Path, prefix: str) -> Iterator[SecuredKafka]:
     scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
     with LocalKafka(
         heap_mb=384,
+        is_short_lived=True,
         listeners={"MUTUAL": "SSL", "SCRAM": "SASL_SSL"},
         properties={
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",

@@ -27,7 +27,7 @@ from stream.topics import ensure_topics
 from tests.stream.kafka_tools import read, send
 from tests.stream.test_worker import PARTITIONS, Worker, Year, running
 
-WAIT_S_MAX = 60.0
+WAIT_S_MAX = 180.0
 
 
 def replayed_report(year: Year, directory: Path) -> Report:

@@ -14,7 +14,7 @@ from stream import customs_feed, topics
 from stream.customs_feed import CustomsFeed
 from stream.settings import Settings
 from stream.topic_reader import begins_and_ends
-from tests.stream.kafka_tools import make_topic, send, until
+from tests.stream.kafka_tools import WAIT_S_MAX, make_topic, send, until
 
 PARTITIONS = 2
 
@@ -85,7 +85,7 @@ def test_catching_up_waits_for_all_that_the_broker_has(
             await make_topic(kafka, settings.topic(name), PARTITIONS)
         async with fed(settings) as (feed, applied):
             await until(feed.loaded.is_set)
-            await asyncio.wait_for(feed.catch_up(), 60)  # there is nothing: at once
+            await asyncio.wait_for(feed.catch_up(), WAIT_S_MAX)  # there is nothing: at once
             monkeypatch.setattr(customs_feed, "begins_and_ends", observed)
             applied.may_go_on.clear()
             await send_customs(settings, topics.HOLDS, 10)
@@ -96,7 +96,7 @@ def test_catching_up_waits_for_all_that_the_broker_has(
             await until(lambda: applied.is_held)
             assert counts == []
             applied.may_go_on.set()
-            await asyncio.wait_for(catching_up, 60)
+            await asyncio.wait_for(catching_up, WAIT_S_MAX)
             await until(lambda: counts == [10])
 
     asyncio.run(scenario())

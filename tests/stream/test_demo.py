@@ -34,7 +34,7 @@ from stream.demo_report import (
 from stream.demo_traffic import _essence, _moment_ms
 from stream.national_year import Expectations, NationalYear
 
-WAIT_S_MAX = 120.0
+WAIT_S_MAX = 180.0
 RUN_S_MAX = 240.0
 
 

@@ -12,7 +12,7 @@ from core_ext.record_batch import OutputRun, encode_output
 from stream import emission as emission_module
 from stream.emission import Writer
 from stream.local_kafka import LocalKafka
-from tests.stream.kafka_tools import emission, make_topic, read, until
+from tests.stream.kafka_tools import WAIT_S_MAX, emission, make_topic, read, until
 
 
 def batches(first: int, last: int, per_batch: int = 10) -> list[tuple[bytes, int]]:
@@ -50,7 +50,7 @@ def test_what_is_submitted_as_a_lane_falls_empty_is_sent(kafka: str, topic_prefi
     async def scenario() -> None:
         await make_topic(kafka, topic)
         async with emission(kafka) as sender:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(WAIT_S_MAX):
                 for start in range(0, 50, 10):
                     for acknowledged in sender.submit(topic, 0, batches(start, start + 10)):
                         await acknowledged
@@ -88,7 +88,7 @@ def test_room_is_bounded(kafka: str, topic_prefix: str) -> None:
             await asyncio.sleep(0)
             assert not room.done()
             await asyncio.gather(*waiting)
-            await asyncio.wait_for(room, 5)
+            await asyncio.wait_for(room, WAIT_S_MAX)
 
     asyncio.run(scenario())
 
@@ -121,7 +121,7 @@ def test_what_a_dropped_writer_had_waiting_is_forgotten(kafka: str, topic_prefix
             writer = Writer(sender._own.producer_id, 0, "dropped")  # type: ignore[union-attr]
             waiting = sender.submit(topic, 0, batches(0, 10), [never], writer=writer)
             sender.drop(writer)
-            await asyncio.wait_for(sender.wait_room(), 5)
+            await asyncio.wait_for(sender.wait_room(), WAIT_S_MAX)
             assert all(future.cancelled() for future in waiting)
             assert sender.unacknowledged_bytes == 0
             await asyncio.gather(*sender.submit(topic, 0, batches(10, 20)))
@@ -166,8 +166,8 @@ def test_nothing_is_lost_doubled_or_overtaken_while_the_broker_is_away(
             await until(lambda: "waiting" in caplog.text, 30)
             assert not any(future.done() for future in waiting)
             await asyncio.to_thread(kafka.restart, 1)
-            await asyncio.wait_for(asyncio.gather(*waiting), 60)
+            await asyncio.wait_for(asyncio.gather(*waiting), WAIT_S_MAX)
         assert numbers(await read(broker, "out")) == list(range(500))
 
-    with caplog.at_level(logging.WARNING), LocalKafka(heap_mb=256) as kafka:
+    with caplog.at_level(logging.WARNING), LocalKafka(heap_mb=256, is_short_lived=True) as kafka:
         asyncio.run(scenario(kafka))

@@ -18,7 +18,7 @@ from stream.transport.frames import (
     open_frame,
 )
 
-WAIT_S_MAX = 20.0
+WAIT_S_MAX = 180.0
 
 
 class Sink:

@@ -31,6 +31,7 @@ from stream.access_command import as_csv
 from stream.connection import BrokerRefusesError, check_connection, client_options
 from stream.settings import Settings, SettingsError
 from stream.topics import declarations
+from tests.stream.kafka_tools import WAIT_S_MAX
 from tests.stream.secured_kafka import SecuredKafka, secured_kafka, variables
 from tests.stream.test_worker import Worker, running
 
@@ -116,7 +117,7 @@ async def first_value(settings: Settings, topic: str, wanted: str) -> dict[str, 
     await consumer.start()
     try:
         consumer.assign([TopicPartition(settings.topic(topic), number) for number in range(2)])
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WAIT_S_MAX):
             async for record in consumer:
                 if record.key == wanted.encode():
                     return json.loads(record.value)

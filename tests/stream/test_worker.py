@@ -391,7 +391,7 @@ def test_wrong_settings_are_one_line_and_status_2(
 
 @pytest.mark.slow
 def test_a_worker_carries_on_when_the_broker_is_back(tmp_path: Path) -> None:
-    with LocalKafka(heap_mb=384) as kafka:
+    with LocalKafka(heap_mb=384, is_short_lived=True) as kafka:
         year = Year(kafka.bootstrap_servers, "")
         year.send_customs()
         half = len(year.events) // 2
