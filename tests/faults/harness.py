@@ -33,7 +33,7 @@ from tests.faults.installation import SESSION_TIMEOUT_S, Installation, StuckErro
 from tests.faults.verifier import INVARIANTS, Verdict
 
 NODES = 3
-KILLS_IN_CI, OTHERS_IN_CI = 10, 2
+KILLS_IN_CI, OTHERS_IN_CI = 20, 5
 
 KILL = "worker: kill -9"
 PAUSE = "worker: SIGSTOP through its replacement, SIGCONT"
@@ -57,15 +57,10 @@ OF_DYNAMIC = (PAUSE, JOIN)
 OF_CLUSTER = (BROKER, OUTAGE, LEADER, CUT, TEAR, DELAY, DEAF)
 
 
-def plan(kills: int, others: int, of_cluster: int | None = None) -> Counter[str]:
-    """How often each fault is to be injected; ``of_cluster``: each of brokers and connections, as
-    often as the others if it is not said."""
-    if of_cluster is None:
-        of_cluster = others
+def plan(kills: int, others: int) -> Counter[str]:
+    """How often each fault is to be injected."""
     return Counter(
-        {KILL: kills}
-        | dict.fromkeys(OF_WORKERS[1:], others)
-        | dict.fromkeys(OF_CLUSTER, of_cluster)
+        {KILL: kills} | dict.fromkeys(OF_WORKERS[1:], others) | dict.fromkeys(OF_CLUSTER, others)
     )
 
 
