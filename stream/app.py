@@ -80,7 +80,12 @@ def make_app(settings: Settings) -> GateApp:
         autodiscover=False,
         TableManager=NoTables,
     )
-    app.gate = Gate(settings, loop=app.loop, beacon=app.beacon)
+    app.gate = Gate(
+        settings,
+        lambda: cast(Consumer, app.consumer).membership,
+        loop=app.loop,
+        beacon=app.beacon,
+    )
     agents.declare(app, app.gate, settings)
     port_events = settings.topic(topics.PORT_EVENTS)
 
@@ -90,7 +95,7 @@ def make_app(settings: Settings) -> GateApp:
     async def take_partitions(_app: AppT, **_: Any) -> None:
         consumer = cast(Consumer, app.consumer)
         numbers = [tp.partition for tp in consumer.assignment() if tp.topic == port_events]
-        await app.gate.assign(numbers, consumer.membership)
+        await app.gate.assign(numbers)
 
     return app
 

@@ -67,12 +67,24 @@ class NameTakenError(FatalError):
     """Another worker has this one's place in the group."""
 
 
-class Gate(Service):
-    """One worker's engine, from its first record to its last."""
+class GroupRefusedError(FatalError):
+    """The consumer group does not take this worker."""
 
-    def __init__(self, settings: Settings, **options: Any) -> None:
+
+class Gate(Service):
+    """One worker's engine, from its first record to its last.
+
+    Args:
+        settings: the worker's.
+        membership: gives its place in the consumer group, None while there is none.
+    """
+
+    def __init__(
+        self, settings: Settings, membership: Callable[[], Membership | None], **options: Any
+    ) -> None:
         super().__init__(**options)
         self.settings = settings
+        self._membership = membership
         self.metrics = Metrics()
         self.partitions: dict[int, OwnedPartition] = {}
         self.partition_counts: dict[str, int] = {}
@@ -94,7 +106,6 @@ class Gate(Service):
         self._feed: CustomsFeed | None = None
         self._customs_progress = dict.fromkeys(topics.CUSTOMS, 0.0)
         self._has_assignment = False
-        self._membership: Membership | None = None
         self._member_id = ""
         #: Partitions that the group has given this worker and another has taken.
         self._taken: set[int] = set()
@@ -212,14 +223,18 @@ class Gate(Service):
 
     def _look_at_itself(self) -> None:
         """Raises FatalError if going on is useless."""
-        if self._membership is not None and self._membership.is_name_taken:
+        membership = self._membership()
+        if membership is not None and membership.is_name_taken:
             raise NameTakenError(
                 f"another worker has joined group {self.settings.group_id} as "
                 f"{self.settings.instance_id}: give each worker a GATEJOIN_INSTANCE_ID of its own"
             )
+        if membership is not None and membership.refusal is not None:
+            raise GroupRefusedError(
+                f"group {self.settings.group_id} refuses this worker: {membership.refusal!r}"
+            )
         now = time.monotonic()
         # Heartbeats have a thread of their own: they go on when all else stands still.
-        membership = self._membership
         silent_s = clock_s() - membership.confirmed_at if membership is not None else float("inf")
         shares = tuple(self._customs_progress.values())
         self._watchdog.look(
@@ -260,7 +275,7 @@ class Gate(Service):
 
     # ---- the group's assignments ----
 
-    async def assign(self, assigned: Iterable[int], membership: Membership) -> None:
+    async def assign(self, assigned: Iterable[int]) -> None:
         """Takes the partitions that are this worker's from now on, and drops all others.
 
         State that is in memory stays, unless the group had excluded this worker meanwhile (its
@@ -268,8 +283,10 @@ class Gate(Service):
         """
         wanted = set(assigned)
         self._taken.clear()
+        membership = self._membership()
+        assert membership is not None, "who has no place in the group is assigned nothing"
         was_excluded = membership.member_id != self._member_id
-        self._membership, self._member_id = membership, membership.member_id
+        self._member_id = membership.member_id
         self._has_assignment = True
         for number in list(self.partitions):
             if number not in wanted or was_excluded:
@@ -283,7 +300,8 @@ class Gate(Service):
 
     def _has_lease(self) -> bool:
         """Whether what is sent can still be this worker's to send."""
-        return self._membership is not None and self._membership.has_lease
+        membership = self._membership()
+        return membership is not None and membership.has_lease
 
     def _fenced(self, number: int) -> None:
         """Another worker has taken a partition over: it is let go of until it is assigned anew."""

@@ -95,14 +95,10 @@ class Consumer(driver.Consumer):
         super().__init__(*args, **kwargs)
 
     @property
-    def member_id(self) -> str:
-        """The group's name for this worker; a new one if the group had excluded it meanwhile."""
-        return cast(str, self.membership.member_id)
-
-    @property
-    def membership(self) -> Membership:
-        """This worker's place in the group, once the consumer is started."""
-        return cast(Membership, self._thread._ensure_consumer()._coordinator)
+    def membership(self) -> Membership | None:
+        """This worker's place in the group; None before the consumer is started."""
+        consumer = cast(ConsumerThread, self._thread)._consumer
+        return None if consumer is None else cast("Membership | None", consumer._coordinator)
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)

@@ -12,7 +12,11 @@ clock is one that also counts while a machine sleeps, and a confirmation is as o
 
 With a static name (``group.instance.id``) a second worker of that name takes the place of the
 first, which is then unknown to the group. aiokafka would join again and take the place back, and so
-on for ever; here the one that was thrown out though its lease had not run out stops joining.
+on for ever; here the one that was thrown out though its lease had not run out stops joining. If it
+asks to join with the old place, as in a rebalance, the group says so itself (FENCED_INSTANCE_ID).
+
+What else the group refuses for good aiokafka keeps for whoever reads records next, and does nothing
+until then; a worker that has no partitions yet reads none, so it is remembered here.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ import time
 from typing import Any
 
 from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import KafkaError
 from aiokafka.protocol.group import HeartbeatRequest, SyncGroupRequest
 
 NEVER = float("-inf")
@@ -28,6 +33,8 @@ NEVER = float("-inf")
 CONFIRMING = (HeartbeatRequest, SyncGroupRequest)
 #: No error, and REBALANCE_IN_PROGRESS, which only members are told.
 CONFIRMED_CODES = frozenset((0, 27))
+#: Another has this member's static name; aiokafka does not know the code.
+FENCED_INSTANCE_ID = 82
 
 
 def clock_s() -> float:
@@ -44,6 +51,8 @@ class Membership(GroupCoordinator):  # type: ignore[misc]
         self.confirmed_at = NEVER
         #: Another worker has joined with the same static name.
         self.is_name_taken = False
+        #: Why the group refuses this member for good, if it does.
+        self.refusal: KafkaError | None = None
 
     @property
     def has_lease(self) -> bool:
@@ -55,7 +64,13 @@ class Membership(GroupCoordinator):  # type: ignore[misc]
         response = await super()._send_req(request)
         if isinstance(request, CONFIRMING) and response.error_code in CONFIRMED_CODES:
             self.confirmed_at = asked_at
+        if getattr(response, "error_code", 0) == FENCED_INSTANCE_ID:
+            self.is_name_taken = True
         return response
+
+    def _push_error_to_user(self, error: KafkaError) -> Any:
+        self.refusal = error
+        return super()._push_error_to_user(error)
 
     def reset_generation(self) -> None:
         """The group does not know this member (any more), or it leaves."""

@@ -20,7 +20,7 @@ from aiokafka.structs import TopicPartition
 
 from core_ext.record_batch import CODECS, OutputRun, encode_output
 from stream.transport import PartitionRun, RunSchema, Transport
-from stream.transport.fetcher import FetchedBytes, PartitionRuns, RunFetcher
+from stream.transport.fetcher import FetchedBytes, PartitionRuns, RunConsumer, RunFetcher
 from tests.stream.kafka_tools import make_topic, send, until
 
 Answer = Callable[[faust.Event], None]
@@ -192,3 +192,41 @@ def test_a_broken_batch_ends_the_iteration_and_is_remembered() -> None:
     assert list(source) == []
     assert "record batch at offset 0: its CRC is wrong" in str(source.failure)
     assert source.next_fetch_offset == 0
+
+
+def test_who_joins_again_with_a_name_that_another_has_taken_is_told(
+    kafka: str, topic_prefix: str
+) -> None:
+    """The group says it in its answer to a join where no heartbeat comes before it."""
+    topic = topic_prefix + "in"
+
+    def member() -> RunConsumer:
+        return RunConsumer(
+            topic,
+            bootstrap_servers=kafka,
+            group_id=topic_prefix + "group",
+            group_instance_id="berth-1",
+            session_timeout_ms=60_000,
+            heartbeat_interval_ms=50_000,
+            enable_auto_commit=False,
+        )
+
+    async def scenario() -> None:
+        await make_topic(kafka, topic)
+        first, second = member(), member()
+        try:
+            await first.start()
+            await until(lambda: bool(first.assignment()))
+            await second.start()
+            await until(lambda: bool(second.assignment()))
+            membership = first._coordinator
+            assert not membership.is_name_taken
+            assert membership.refusal is None
+            membership.request_rejoin()
+            await until(lambda: membership.is_name_taken and membership.refusal is not None)
+            assert not second._coordinator.is_name_taken
+        finally:
+            await first.stop()
+            await second.stop()
+
+    asyncio.run(scenario())

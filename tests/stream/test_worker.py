@@ -35,7 +35,7 @@ from stream.replay import replay
 from stream.settings import Settings
 from stream.topic_reader import start_consumer
 from stream.topics import ensure_topics
-from tests.stream.kafka_tools import read, send
+from tests.stream.kafka_tools import WAIT_S_MAX, read, send
 
 PARTITIONS = 3
 SCALE = 0.002
@@ -58,6 +58,23 @@ async def assign_slowly(*arguments):
     await assign(*arguments)
 
 Gate.assign = assign_slowly
+sys.argv[1:] = ["worker"]
+sys.exit(main())
+""",
+)
+# The same, on a machine so loaded that it does not come to taking them.
+NEVER_TAKES = (
+    "-c",
+    """
+import asyncio, sys
+from stream.cli import main
+from stream.gate import Gate
+
+async def never_assign(*arguments):
+    print("partitions are assigned", flush=True)
+    await asyncio.Event().wait()
+
+Gate.assign = never_assign
 sys.argv[1:] = ["worker"]
 sys.exit(main())
 """,
@@ -108,7 +125,7 @@ class Worker:
         lines = (self.get("/metrics") or "").splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
 
-    def until(self, what: str, condition: object, wait_s_max: float = 60) -> None:
+    def until(self, what: str, condition: object, wait_s_max: float = WAIT_S_MAX) -> None:
         deadline = time.monotonic() + wait_s_max
         while not condition():
             assert self.process.poll() is None, f"the worker ended:\n{self.tail()}"
@@ -302,6 +319,18 @@ def test_a_worker_that_is_slow_to_take_its_partitions_misses_nothing(
         worker.until_answered(len(year.events))
         assert worker.stop() == 0
     assert_same(year.published(), year.replayed(tmp_path))
+
+
+def test_a_worker_whose_name_is_taken_before_it_has_partitions_ends(
+    kafka: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    named = {"GATEJOIN_INSTANCE_ID": "berth-1"}
+    with running(kafka, topic_prefix, tmp_path / "first.log", NEVER_TAKES, **named) as first:
+        first.until("a member", lambda: "partitions are assigned" in first.tail())
+        with running(kafka, topic_prefix, tmp_path / "second.log", **named) as second:
+            second.until_ready()
+            assert first.process.wait(WAIT_S_MAX) == 1
+            assert "give each worker a GATEJOIN_INSTANCE_ID of its own" in first.tail()
 
 
 def test_a_killed_worker_loses_doubles_and_changes_nothing(
