@@ -187,11 +187,29 @@ static inline uint64_t slot_payload(uint64_t slot, unsigned shift)
 static SIMD_ALWAYS_INLINE uint32_t slot_line_matches(const uint64_t *line, uint64_t key,
                                                      unsigned shift)
 {
+#if defined(__x86_64__)
+    /* What every x86-64 has (SSE2) compares 32 bits: both halves of a slot must be equal. */
+    const __m128i key_mask = _mm_set1_epi64x((int64_t)(UINT64_MAX << shift));
+    const __m128i wanted = _mm_set1_epi64x((int64_t)(key << shift));
+    uint32_t matches = 0;
+    for (int i = 0; i < SLOTS_PER_LINE; i += 4) {
+        const __m128i *slots = (const __m128i *)(const void *)(line + i);
+        const __m128 first = _mm_castsi128_ps(
+            _mm_cmpeq_epi32(_mm_and_si128(_mm_load_si128(slots), key_mask), wanted));
+        const __m128 second = _mm_castsi128_ps(
+            _mm_cmpeq_epi32(_mm_and_si128(_mm_load_si128(slots + 1), key_mask), wanted));
+        const __m128 low = _mm_shuffle_ps(first, second, _MM_SHUFFLE(2, 0, 2, 0));
+        const __m128 high = _mm_shuffle_ps(first, second, _MM_SHUFFLE(3, 1, 3, 1));
+        matches |= (uint32_t)_mm_movemask_ps(_mm_and_ps(low, high)) << i;
+    }
+    return matches;
+#else
     uint32_t matches = 0;
     for (int i = 0; i < SLOTS_PER_LINE; i++) {
         matches |= (uint32_t)(line[i] >> shift == key) << i;
     }
     return matches;
+#endif
 }
 
 /*
