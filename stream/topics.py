@@ -61,9 +61,11 @@ AGGREGATE_SEGMENT_BYTES = 32 << 20
 # states themselves. Half of a segment may be superseded before it is compacted.
 STATES_SEGMENT_BYTES = 64 << 20
 STATES_DIRTY_RATIO = 0.3
-# A state is as large as the unit's history, 32 to 1,985 bytes an event; stream.engine_calls says
-# what becomes of one that is larger.
-STATE_MESSAGE_BYTES_MAX = 64 << 20
+# Of what the worker writes. A state is as large as the unit's history, 32 to 1,985 bytes an event
+# (stream.engine_calls says what becomes of one that is larger); a decision names each declaration
+# that was weighed, and 16,000 of them pass the broker's 1 MiB. What the broker refuses for its size
+# it refuses for ever, and the partition stands still.
+WRITTEN_MESSAGE_BYTES_MAX = 64 << 20
 
 
 class TopicsError(RuntimeError):
@@ -96,10 +98,14 @@ def declarations(settings: Settings) -> list[TopicDeclaration]:
         "cleanup.policy": "compact",
         "segment.bytes": str(STATES_SEGMENT_BYTES),
         "min.cleanable.dirty.ratio": str(STATES_DIRTY_RATIO),
-        "max.message.bytes": str(STATE_MESSAGE_BYTES_MAX),
+        "max.message.bytes": str(WRITTEN_MESSAGE_BYTES_MAX),
     }
     history = {"cleanup.policy": "delete", "retention.ms": str(FOREVER_MS)}
-    written = {**history, "message.timestamp.type": "LogAppendTime"}
+    written = {
+        **history,
+        "max.message.bytes": str(WRITTEN_MESSAGE_BYTES_MAX),
+        "message.timestamp.type": "LogAppendTime",
+    }
     days = settings.decisions_retention_days
     decided = {**written, "retention.ms": str(days * DAY_MS if days >= 0 else FOREVER_MS)}
     return [

@@ -10,8 +10,17 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from stream.cli import main
 from stream.settings import Settings
-from stream.topics import COPARTITIONED, TopicsError, declarations, ensure_topics
-from tests.stream.kafka_tools import make_topic
+from stream.topics import (
+    ALERTS,
+    COPARTITIONED,
+    DECISIONS,
+    REJECTS,
+    UNIT_STATES,
+    TopicsError,
+    declarations,
+    ensure_topics,
+)
+from tests.stream.kafka_tools import make_topic, read, send
 
 
 async def configuration(broker: str, topic: str) -> dict[str, str]:
@@ -47,6 +56,22 @@ def test_history_is_never_deleted_for_its_dates() -> None:
     for topic in declarations(Settings()):
         if topic.config["cleanup.policy"] == "delete" and topic.config["retention.ms"] != "-1":
             assert topic.config["message.timestamp.type"] == "LogAppendTime"
+
+
+@pytest.mark.parametrize("name", [DECISIONS, ALERTS, REJECTS, UNIT_STATES])
+def test_what_a_worker_writes_may_be_larger_than_a_broker_takes_by_default(
+    kafka: str, topic_prefix: str, name: str
+) -> None:
+    value = bytes(20 << 20)  # the broker of the tests takes 16 MiB where a topic says nothing
+
+    async def scenario() -> None:
+        settings = Settings(broker=kafka, topic_prefix=topic_prefix)
+        await ensure_topics(settings)
+        await send(kafka, settings.topic(name), [(b"key", value, 0, 0)])
+        ((_, _, _, found, _),) = await read(kafka, settings.topic(name), settings.partitions)
+        assert found == value
+
+    asyncio.run(scenario())
 
 
 def test_copartitioned_topics_that_differ_are_refused(kafka: str, topic_prefix: str) -> None:
@@ -87,6 +112,7 @@ def test_topics_are_planned_and_applied(
     assert topics("apply", decisions_retention_days=-1)[:2] == (0, longer)
     assert asyncio.run(own(kafka, full)) == {
         "cleanup.policy": "delete",
+        "max.message.bytes": str(64 << 20),
         "message.timestamp.type": "LogAppendTime",
         "retention.ms": "-1",
         "segment.ms": "3600000",
