@@ -9,11 +9,12 @@ import pytest
 from deploy.runbooks.watched import Installation
 
 
-@pytest.fixture(scope="session")
-def installation(kafka, tmp_path_factory):
+@pytest.fixture(scope="module")  # what comes after these tests has the processors to itself
+def installation(kafka, request, tmp_path_factory):
     """Two workers that have answered gates of HP-01; whoever breaks something mends it."""
     directory = tmp_path_factory.mktemp("watched")
-    with Installation(kafka, f"watched-{os.getpid()}.", directory) as watched:
+    prefix = f"{request.module.__name__.rsplit('.', 1)[-1]}-{os.getpid()}."
+    with Installation(kafka, prefix, directory) as watched:
         watched.start("worker-1", log_format="json")
         watched.start("worker-2")
         watched.wait_ready()
