@@ -108,7 +108,8 @@ def read_until(process, words):
 @pytest.mark.slow
 def test_a_hundredth_of_the_year_comes_out_as_expected(kafka):
     status, out, errors = finish(start(["--scale", "0.01"], GATEJOIN_BROKER=kafka))
-    assert errors == ""
+    # A starved broker may be late; then it is waited for, and nothing else may be said.
+    assert [line for line in errors.splitlines() if not line.endswith("; waiting on")] == []
     assert "DIFFERS" not in out
     assert "all as expected" in out
     assert "74 on 2018-06-30, 81 on 2018-08-09" in out
