@@ -99,7 +99,7 @@ def write(
     day = datetime.datetime.now(datetime.UTC).date().isoformat()
     result = {
         "machine": before,
-        "arguments": {name: str(value) for name, value in arguments.items()},
+        "arguments": {name: str(value) for name, value in arguments.items() if name != "out"},
         "fail_over_seconds": {
             name: [one.seconds for one in its_rounds] for name, its_rounds in found.items()
         },
