@@ -24,10 +24,8 @@ from stream.moments import DAY_US, day_of, midnight_us, parse_day, utc_text
 from stream.report import Report, read_report
 from stream.settings import Settings
 from stream.topics import ensure_topics
-from tests.stream.kafka_tools import read, send
+from tests.stream.kafka_tools import WAIT_S_MAX, read, send
 from tests.stream.test_worker import PARTITIONS, Worker, Year, running
-
-WAIT_S_MAX = 180.0
 
 
 def replayed_report(year: Year, directory: Path) -> Report:
