@@ -98,6 +98,8 @@ cdef extern from "engine.h" nogil:
         volume_table volumes
         stock_ledger stock
         unit_rows changed_units
+        uint64_t taken
+        uint8_t is_taking
         published_tail published
 
     ctypedef struct engine_counters:

@@ -302,16 +302,21 @@ cdef class Matcher:
         return self.take(&self.engine_.activity_cells)
 
     def take_unit_changes(self, int partition, int64_t timestamp_ms, uint64_t bytes_max=0):
-        """The units of a partition whose state changed since the last call, each once, as an
-        OutputRun for the changelog (unit_log.h draws the records); a replay has none.
+        """The units of a partition whose state changed since they were last taken, each once, as
+        an OutputRun for the changelog (unit_log.h draws the records); a replay has none.
 
-        With `bytes_max` it stops once that many bytes are passed (by one unit at most): call again
-        until it returns an empty run. A record that is lost has to be written again, so whoever
-        takes a run either gets it acknowledged or gives the partition up."""
+        With `bytes_max` it stops once that many bytes are passed (by a few units at most): call
+        again while `is_taking`. Such a taking covers what had changed at its first call; what
+        changes meanwhile is for the next one. A record that is lost has to be written again, so
+        whoever takes a run either gets it acknowledged or gives the partition up."""
         self.partition(partition)
         with nogil:
             unit_changes_write(self.engine_, partition, timestamp_ms, bytes_max)
         return self.take(&self.engine_.unit_changes)
+
+    def is_taking(self, int partition):
+        """Whether take_unit_changes has left some of what it covers to the next call."""
+        return bool(self.partition(partition).is_taking)
 
     def take_lines(self, str kind not None):
         """What a replay has to say since the last call, one record a line, as bytes.
@@ -373,8 +378,8 @@ cdef class Matcher:
     def retire(self, int partition, int64_t before_us, uint32_t unchanged_takes=0):
         """Forgets units of a partition whose last event and record are before `before_us`, that
         are in stock nowhere, have no open check and nothing of customs' side on them, and whose
-        state was taken (take_unit_changes) and has not changed since an empty run was taken
-        `unchanged_takes` times. What they moved stays in the volumes. A repeat or a correction
+        state was taken (take_unit_changes) and has not changed since for `unchanged_takes` takings
+        from begin to end. What they moved stays in the volumes. A repeat or a correction
         that comes later is taken as a new event.
 
         Each call looks at a bounded piece of the table (retention.h) and goes on where the last
@@ -591,7 +596,8 @@ cdef class Matcher:
         cdef uint64_t changed = 0
         cdef uint32_t i
         for i in range(self.engine_.partition_count):
-            changed += self.engine_.partitions[i].changed_units.size
+            changed += (self.engine_.partitions[i].changed_units.size
+                        - self.engine_.partitions[i].taken)
         return {
             "operators": self.engine_.customs.operator_names.size,
             "declarations": self.engine_.customs.declaration_rows.size,

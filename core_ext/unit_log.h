@@ -59,18 +59,24 @@ static void unit_log_look_ahead(const engine *engine_, const uint32_t *rows, uin
 }
 
 /* Writes what the log does not have yet of a partition: what was forgotten, then the units that
- * changed since they were last written, the latest first, until there are no more, or `bytes_max`
- * (0: no limit) are passed; the others wait. */
+ * changed since they were last written, until all are written that had changed when the taking
+ * began, or `bytes_max` (0: no limit) are passed; then the next call goes on with it. What changes
+ * meanwhile waits for the next taking: with events coming all the time there would be no end. */
 static void unit_changes_write(engine *engine_, uint32_t partition, int64_t timestamp_ms,
                                uint64_t bytes_max)
 {
-    unit_rows *changed = &engine_->partitions[partition].changed_units;
+    partition_state *state = &engine_->partitions[partition];
+    unit_rows *changed = &state->changed_units;
     record_output *output = &engine_->unit_changes;
-    uint64_t records_before = output->records_size;
+    if (!state->is_taking) {
+        state->is_taking = 1;
+        state->take_end = changed->size;
+    }
     retirements_write(engine_, partition, timestamp_ms);
-    while (changed->size && (!bytes_max || output->bytes_size < bytes_max)) {
-        uint64_t count = changed->size < LOOK_AHEAD ? changed->size : LOOK_AHEAD;
-        const uint32_t *rows = changed->rows + changed->size - count;
+    while (state->taken < state->take_end && (!bytes_max || output->bytes_size < bytes_max)) {
+        uint64_t left = state->take_end - state->taken;
+        uint64_t count = left < LOOK_AHEAD ? left : LOOK_AHEAD;
+        const uint32_t *rows = changed->rows + state->taken;
         unit_log_look_ahead(engine_, rows, count);
         for (uint64_t i = 0; i < count; i++) {
             if (!unit_log_is_due(engine_, partition, rows[i]))
@@ -83,9 +89,17 @@ static void unit_changes_write(engine *engine_, uint32_t partition, int64_t time
                                             &engine_->log_operators, &engine_->log_locations);
             output_close(output, end, key, key_length, (int32_t)partition, timestamp_ms);
         }
-        changed->size -= count;
+        state->taken += count;
     }
-    engine_->partitions[partition].takes += output->records_size == records_before;
+    if (state->taken < state->take_end)
+        return;
+    changed->size -= state->taken;
+    if (changed->size) /* an empty list may have no rows to point to */
+        memmove(changed->rows, changed->rows + state->taken,
+                changed->size * sizeof *changed->rows);
+    state->taken = state->take_end = 0;
+    state->is_taking = 0;
+    state->takes++;
 }
 
 /* ---- restoring ------------------------------------------------------------------------------- */

@@ -99,9 +99,13 @@ class Engine:
         self.matcher.apply(PORT_EVENTS, partition, run, now_us)
 
     def take_unit_changes(self, partition: int, now_us: int, bytes_max: int) -> OutputRun:
-        """Returns states of units that changed since the last call, ``bytes_max`` or a little more;
-        none once all are taken."""
+        """Returns states of units that changed, ``bytes_max`` or a little more; to be called while
+        ``is_taking``, then all are taken that had changed at the first call."""
         return self.matcher.take_unit_changes(partition, now_us // 1000, bytes_max)
+
+    def is_taking(self, partition: int) -> bool:
+        """Returns whether the last call of ``take_unit_changes`` has left something."""
+        return self.matcher.is_taking(partition)
 
     def restore_units(self, partition: int, run: RecordRun) -> int:
         """Takes states of units back from the changelog; returns how many.

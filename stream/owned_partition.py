@@ -454,6 +454,7 @@ class OwnedPartition:
         if self.is_lost:
             return
         progress.applied(ticket, next_offset)
+        self._changed.set()  # a commit that began meanwhile does not cover it
         self.newest_ms = max(self.newest_ms, *(run.last_timestamp_ms for run in runs))
         metrics.stage.labels("match").observe(outcome.match_s)
         runs.clear()

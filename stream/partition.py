@@ -13,8 +13,9 @@ Guarantees, each kept by one rule:
     written when every effect that was said up to that moment is acknowledged (``may_write``).
 3.  *The meta record is never ahead of the states.* It goes last in the lane of the states, and says
     up to which event they reach: the one that was next when the commit *began*. States are taken in
-    pieces while events go on, so some may be newer; that is harmless, since by rule 2 whatever such
-    an event caused is acknowledged, and applied again it is a repeat that says nothing.
+    pieces while events go on, those of all units that had changed when the first piece was taken,
+    so some may be newer; that is harmless, since by rule 2 whatever such an event caused is
+    acknowledged, and applied again it is a repeat that says nothing.
 4.  *Offsets are never ahead of the meta record.* An event is acknowledged to the group when a meta
     record behind it is. Offsets only serve the group: where a new owner begins is in the meta.
 5.  *The tail is known.* The meta has, for each output, the offset behind the last effect that was
@@ -24,8 +25,8 @@ Guarantees, each kept by one rule:
 6.  *Nothing is forgotten that may come again.* A unit whose visits are over is forgotten only when
     a meta record covers all of its events; else whoever begins at an earlier event would meet them
     as new and count them twice. A unit that has not changed for ``UNCHANGED_COMMITS`` is covered:
-    in the first its state may have been taken after the commit began, the second began after that,
-    and the third's beginning says that the second's meta record is there. What a former owner's
+    the first may have been under way when it changed, the second began after that, and the third's
+    beginning says that the second's meta record is there. What a former owner's
     states tell of is covered when a commit is through that began behind its tail (``may_forget``).
 
 At take-over (``TakeOver``) events from the meta's offset on are applied with decisions muted, up to
@@ -223,7 +224,7 @@ class Progress:
     def begin_commit(self) -> Commit:
         """Begins a commit, which covers the events applied so far; one at a time.
 
-        Then take states until there are none, write each when ``may_write`` says so, and ``meta``
+        Then take states to the last piece, write each when ``may_write`` says so, and ``meta``
         behind the last.
         """
         assert self._commit is None, "one commit at a time"

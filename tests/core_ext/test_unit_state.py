@@ -9,6 +9,7 @@ GATEJOIN_SEED sets the seed (else a new one each run, named by whatever fails).
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -562,6 +563,42 @@ def test_a_unit_is_taken_once_however_often_it_changed() -> None:
             sizes[partition] += len(taken)
         assert not take(matcher.take_unit_changes(partition, 7))
     assert sizes == [len(of_partition) for of_partition in records]
+
+
+def test_a_taking_comes_to_an_end_though_units_change_all_the_time() -> None:
+    """It covers what had changed at its beginning; what changes meanwhile is for the next one."""
+    matcher, serial = new_matcher(), itertools.count(1)
+    a_registered_operator().apply(matcher)
+    names = (f"TEMU{number:07d}" for number in itertools.count())
+    boxes = list(itertools.islice((name for name in names if not partition_of(name.encode())), 200))
+    covered, others = boxes[:100], boxes[100:]
+
+    def move(units: Iterable[str]) -> None:
+        records = []
+        for number, unit in zip(serial, units, strict=False):
+            time_ms = 1_533_800_000_000 + number * 60_000
+            records.append(event_record(unit, f"E{number}", "GET_IN", time_ms, number))
+        matcher.apply(PORT_EVENTS, 0, RecordRun.from_records(records), NOW_US)
+
+    def piece(bytes_max: int) -> list[str]:
+        taken = matcher.take_unit_changes(0, 7, bytes_max)
+        return [bytes(key or b"")[1:].decode() for key, *_ in taken]
+
+    move(covered)
+    assert not matcher.is_taking(0)
+    found = piece(bytes_max=1)
+    assert 0 < len(found) < len(covered) and matcher.is_taking(0)
+    taken_and_moved, waiting_and_moved = found[0], (set(covered) - set(found)).pop()
+    while matcher.is_taking(0):
+        move([*others, taken_and_moved, waiting_and_moved])
+        found += piece(bytes_max=1)
+    assert sorted(found) == sorted(covered)
+    count = matcher.table_sizes()["changed_units"]
+    left = piece(bytes_max=0)
+    assert len(left) == count
+    assert {*others, taken_and_moved} <= set(left) <= {*others, taken_and_moved, waiting_and_moved}
+    assert len(left) == len(set(left))
+    assert not matcher.is_taking(0) and not piece(bytes_max=0)
 
 
 def test_a_replay_tracks_nothing() -> None:

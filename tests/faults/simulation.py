@@ -279,7 +279,7 @@ class Worker:
         rows = [(key, value, timestamp_ms) for key, value, _, timestamp_ms in run]
         if rows:
             owned.taken.append((owned.progress.last_ticket, rows))
-        else:
+        if not self.engine.matcher.is_taking(owned.number):
             owned.is_taking = False
             owned.clock_us = self.engine.matcher.clock_us(owned.number)
         self.write_states(owned)

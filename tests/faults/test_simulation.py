@@ -158,7 +158,7 @@ DEFECTS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], int]] = {
     "ends read before the fence": (no_marker, 0),
     "states before effects": (states_first, 0),
     "meta record ahead of states": (meta_ahead, 0),
-    "alerts before decisions": (alerts_first, 20),
+    "alerts before decisions": (alerts_first, 200),
     "tail forgotten": (tail_forgotten, 0),
     "rejects as answers": (rejects_answer, 65),
     "forgotten early": (forgotten_early, 0),
