@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 # a MiB took 10 to 25 ms of a busy machine, this takes one or two. Smaller ones cost more in calls
 # than in states.
 PIECE_BYTES = 128 << 10
+# Port events up to here are a small call: they take about a millisecond. Larger would keep the
+# event loop from what else it does; with none, each answer would wait for two switches of threads.
+SMALL_BYTES_MAX = 64 << 10
 # The largest state that is written: with the batch around it no reader unfolds more, and no broker
 # takes more (stream.topics). Two million events of a lot have that much, or 33,000 of the largest.
 STATE_BYTES_MAX = DECOMPRESSED_BYTES_MAX - (64 << 10)
@@ -123,6 +126,8 @@ class EngineCalls:
         self.partition_counts = partition_counts
         self._compression = compression
         self._thread = EngineThread()
+        #: Of calls with something to say, whose callers have not gone on yet.
+        self._speaking_count = 0
 
     @property
     def busy_seconds(self) -> float:
@@ -137,10 +142,24 @@ class EngineCalls:
         """Makes a call that has nothing to say."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
-    async def speaking(self, call: Callable[[], None], partition: int | None = None) -> Outcome:
+    async def speaking(
+        self, call: Callable[[], None], partition: int | None = None, *, is_small: bool = False
+    ) -> Outcome:
         """Makes a call; returns what it had to say. ``partition`` is the one of port-events whose
-        records it applies, None for customs' (whose rejects are left in ``effects``)."""
-        return await self.quiet(partial(self._speak, call, partition))
+        records it applies, None for customs' (whose rejects are left in ``effects``). A call that
+        ``is_small`` is made at once, in the event loop, if the engine has nothing else to do.
+
+        Calls return in the order in which they were made, and what their callers do before they
+        wait for something else is done in that order."""
+        # A call that is through may still have to be spoken of by whoever waits for it: a later
+        # one must not be heard first.
+        if is_small and not self._speaking_count and self._thread.is_idle:
+            return self._thread.measured(self._speak, call, partition)
+        self._speaking_count += 1
+        try:
+            return await self.quiet(partial(self._speak, call, partition))
+        finally:
+            self._speaking_count -= 1
 
     async def states(self, partition: int) -> States:
         """Takes some of what changed of a partition; ``is_last`` ends the taking."""

@@ -1,12 +1,17 @@
-"""The one thread in which the engine is called, and how busy it is.
+"""The one thread in which the engine is called, and how busy the engine is.
 
-What it is: an executor of one thread that adds up how long its calls took.
-Who calls it: ``stream.gate``.
+What it is: an executor of one thread that adds up how long its calls took, and that lets the
+event loop make a short call itself while it has nothing to do.
+Who calls it: ``stream.engine_calls``, in the event loop.
 What it must never know: what is called.
+
+A call in another thread costs two switches of threads, which on a busy machine take longer than
+the call if that is short: then whoever waits for the answer waits for the switches.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,12 +28,29 @@ class EngineThread(ThreadPoolExecutor):
         super().__init__(1, thread_name_prefix="engine")
         self._busy_s = 0.0
         self._began_at: float | None = None
+        self._lock = threading.Lock()
+        self._unfinished_count = 0
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Asks for a call; the future has its result."""
-        return super().submit(self._measured, fn, *args, **kwargs)
+        with self._lock:
+            self._unfinished_count += 1
+        future = super().submit(self.measured, fn, *args, **kwargs)
+        future.add_done_callback(self._finished)
+        return future
 
-    def _measured(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def _finished(self, _: Future[T]) -> None:
+        with self._lock:
+            self._unfinished_count -= 1
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no call is made or asked for. Since only the event loop asks, it stays so until
+        the event loop does something else."""
+        return not self._unfinished_count
+
+    def measured(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Makes a call in the calling thread; outside of this one only while ``is_idle``."""
         self._began_at = began_at = time.monotonic()
         try:
             return fn(*args, **kwargs)

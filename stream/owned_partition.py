@@ -22,7 +22,14 @@ from core_ext.record_batch import OutputRun, RecordRun, encode_output
 from stream import topics
 from stream.customs_rejects import CustomsRejects
 from stream.emission import Emission, FencedError, Writer
-from stream.engine_calls import HELD_BYTES_MAX, Batches, EngineCalls, Outcome, now_us
+from stream.engine_calls import (
+    HELD_BYTES_MAX,
+    SMALL_BYTES_MAX,
+    Batches,
+    EngineCalls,
+    Outcome,
+    now_us,
+)
 from stream.fence import RENEW_S, Fence
 from stream.logs import at
 from stream.metrics import Metrics
@@ -450,7 +457,8 @@ class OwnedPartition:
 
         ticket = progress.begun()
         self.taken_at.append(taken_at)
-        outcome = await self._tools.calls.speaking(apply, self.number)
+        is_small = sum(run.batch_bytes for run in runs) <= SMALL_BYTES_MAX
+        outcome = await self._tools.calls.speaking(apply, self.number, is_small=is_small)
         if self.is_lost:
             return
         progress.applied(ticket, next_offset)

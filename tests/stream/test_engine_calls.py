@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
+import time
+from functools import partial
 
 import pytest
 
@@ -46,6 +49,53 @@ def new_engine() -> Engine:
     operator = [(b"OP", json.dumps(OPERATOR).encode(), 0, 1)]
     engine.apply_customs(OPERATORS, 0, RecordRun.from_records(operator), NOON_MS * 1000)
     return engine
+
+
+def test_a_small_call_is_made_at_once_while_the_engine_has_nothing_else_to_do() -> None:
+    async def threads() -> tuple[int, int, int]:
+        calls, seen = EngineCalls(new_engine(), {}, "none"), list[int]()
+
+        def note() -> None:
+            seen.append(threading.get_ident())
+
+        await calls.speaking(note, 0, is_small=True)
+        await calls.speaking(note, 0)
+        end = threading.Event()
+        busy = asyncio.create_task(calls.quiet(partial(end.wait, 10)))
+        await asyncio.sleep(0)  # the task has asked for its call
+        small = asyncio.create_task(calls.speaking(note, 0, is_small=True))
+        await asyncio.sleep(0)
+        end.set()
+        await asyncio.gather(busy, small)
+        calls.stop()
+        first, second, third = seen
+        return first, second, third
+
+    first, second, third = asyncio.run(threads())
+    assert first == threading.get_ident() != second == third
+
+
+def test_no_call_is_heard_before_an_earlier_one() -> None:
+    """The earlier one is through, but whoever waits for it has not gone on yet."""
+
+    async def order() -> list[str]:
+        calls, heard = EngineCalls(new_engine(), {}, "none"), list[str]()
+
+        async def call(name: str, *, is_small: bool) -> None:
+            await calls.speaking(lambda: None, 0, is_small=is_small)
+            heard.append(name)
+
+        earlier = asyncio.create_task(call("earlier", is_small=False))
+        await asyncio.sleep(0)  # the task has asked for its call
+        deadline = time.monotonic() + 60
+        while not calls._thread.is_idle:
+            assert time.monotonic() < deadline
+        await call("later", is_small=True)
+        await earlier
+        calls.stop()
+        return heard
+
+    assert asyncio.run(order()) == ["earlier", "later"]
 
 
 def states_of(engine: Engine, compression: str) -> Batches:

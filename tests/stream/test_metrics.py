@@ -245,6 +245,23 @@ def test_the_engines_thread_tells_how_busy_it_was() -> None:
     assert under_way < thread.busy_seconds == thread.busy_seconds
 
 
+def test_the_engines_thread_is_idle_when_nothing_is_asked_of_it() -> None:
+    thread = EngineThread()
+    assert thread.is_idle
+    end = threading.Event()
+    calls = [thread.submit(end.wait, 10), thread.submit(int)]
+    assert not thread.is_idle
+    assert calls[1].cancel()
+    assert not thread.is_idle
+    end.set()
+    calls[0].result()
+    with pytest.raises(ZeroDivisionError):
+        thread.submit(lambda: 1 // 0).result()
+    thread.submit(int).result()
+    thread.shutdown()
+    assert thread.is_idle
+
+
 def test_pauses_of_the_garbage_collector_are_seen_until_the_end() -> None:
     seen: list[tuple[int, float]] = []
     pauses = GcPauses(lambda generation, seconds: seen.append((generation, seconds)))
