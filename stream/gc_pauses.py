@@ -24,13 +24,17 @@ class GcPauses:
         self._started_at = 0.0
 
     def start(self) -> None:
-        """Measures from now on."""
+        """Measures from now on, and leaves out what is there already: modules and what they made
+        stay as long as the process, and walking them took 90 to 120 ms each time."""
+        gc.collect()
+        gc.freeze()
         gc.callbacks.append(self._called)
 
     def stop(self) -> None:
         """Measures no more; harmless if it never did."""
         if self._called in gc.callbacks:
             gc.callbacks.remove(self._called)
+            gc.unfreeze()
 
     def _called(self, phase: str, info: dict[str, int]) -> None:
         # The interpreter collects in one thread at a time, so one moment is enough.

@@ -266,8 +266,10 @@ def test_pauses_of_the_garbage_collector_are_seen_until_the_end() -> None:
     seen: list[tuple[int, float]] = []
     pauses = GcPauses(lambda generation, seconds: seen.append((generation, seconds)))
     pauses.start()
+    assert gc.get_freeze_count() > len(gc.get_objects()), "what was there before is left out"
     gc.collect(1)
     pauses.stop()
+    assert not gc.get_freeze_count()
     gc.collect(1)
     pauses.stop()
     assert [generation for generation, _ in seen].count(1) == 1
