@@ -12,18 +12,26 @@ one before the first that is not acknowledged.
 
 from __future__ import annotations
 
+import asyncio
 import collections
 import time
-from typing import Any, cast
+import types
+from collections.abc import Coroutine, Generator
+from functools import partial
+from typing import Any, TypeVar, cast
 
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import ConsumerStoppedError
 from faust.exceptions import ImproperlyConfigured
 from faust.transport.consumer import RecordMap
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
+from mode.services import WaitResults
 
 from stream.transport.fetcher import FETCH_BYTES_MAX, PartitionRun, RunConsumer
 from stream.transport.membership import Membership
+
+T = TypeVar("T")
 
 # How long a broker may hold a fetch that finds nothing. It answers at once when something comes to
 # a partition that was asked for; one that was not, since it had not been taken yet, waits as long.
@@ -68,10 +76,21 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             ),
         )
 
+    async def getmany(self, active_partitions: set[TP] | None, timeout: float) -> RecordMap:
+        """Fetches from the main thread, as Faust's does; there the call would go through a queue
+        whose worker makes three tasks to wait for it."""
+        fetching = self._fetch_records(self._ensure_consumer(), active_partitions, timeout)
+        try:
+            fetched = asyncio.run_coroutine_threadsafe(fetching, self.thread_loop)
+        except RuntimeError:  # the loop is closed: the thread has ended before this one
+            fetching.close()
+            raise ConsumerStoppedError() from None
+        return await asyncio.wrap_future(fetched)
+
     async def _fetch_records(
         self,
         consumer: Any,
-        active_partitions: set[TP],
+        active_partitions: set[TP] | None,
         timeout: float | None = None,
         max_records: int | None = None,
     ) -> RecordMap:
@@ -81,6 +100,26 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             RecordMap,
             await cast(RunConsumer, consumer).get_runs(timeout or 0.0, active_partitions),
         )
+
+
+@types.coroutine
+def _rest(coroutine: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, Any, T]:
+    """What is left of a coroutine that was begun and waits for something."""
+    while True:
+        try:
+            value = yield waits_for
+        except BaseException as error:
+            step = partial(coroutine.throw, error)
+        else:
+            step = partial(coroutine.send, value)
+        try:
+            waits_for = step()
+        except StopIteration as end:
+            return cast(T, end.value)
+
+
+async def _went_on(coroutine: Coroutine[Any, Any, T], waits_for: Any) -> T:
+    return await _rest(coroutine, waits_for)
 
 
 class Consumer(driver.Consumer):
@@ -128,6 +167,21 @@ class Consumer(driver.Consumer):
     def on_buffer_full(self, tp: TP) -> None:
         """Nothing: a full buffer makes the fetcher wait for all partitions alike, which bounds
         memory just as well; leaving one out would make it ask for the others alone."""
+
+    async def wait_first(self, *coros: Any, timeout: Any = None) -> WaitResults:
+        """As Faust's, but what is done at its first step is not waited for: handing a message to
+        its stream would take four tasks, most of what a message costs."""
+        first, *others = coros
+        if not asyncio.iscoroutine(first):
+            return await super().wait_first(*coros, timeout=timeout)
+        try:
+            waits_for = first.send(None)
+        except StopIteration as end:
+            for other in others:
+                if asyncio.iscoroutine(other):
+                    other.close()
+            return WaitResults([first], [end.value], stopped=False)
+        return await super().wait_first(_went_on(first, waits_for), *others, timeout=timeout)
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Nothing: whatever lies between two runs is answered for by the later one."""

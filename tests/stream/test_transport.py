@@ -17,11 +17,14 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.consumer import fetcher as aiokafka_fetcher
 from aiokafka.structs import TopicPartition
+from mode import Service
 
 from core_ext.record_batch import CODECS, OutputRun, encode_output
 from stream.transport import PartitionRun, RunSchema, Transport
+from stream.transport import fetcher as fetcher_module
+from stream.transport.consumer import Consumer
 from stream.transport.fetcher import FetchedBytes, PartitionRuns, RunConsumer, RunFetcher
-from tests.stream.kafka_tools import make_topic, send, until
+from tests.stream.kafka_tools import WAIT_S_MAX, make_topic, send, until
 
 Answer = Callable[[faust.Event], None]
 
@@ -175,6 +178,67 @@ def test_the_replaced_seams_of_aiokafka_are_still_there() -> None:
     names = aiokafka_fetcher.Fetcher._proc_fetch_request.__code__.co_names
     assert {"MemoryRecords", "PartitionRecords", "FetchResult"} <= set(names)
     assert RunFetcher._proc_fetch_request.__globals__["PartitionRecords"] is PartitionRuns
+
+
+def test_a_broker_is_not_asked_again_at_once(
+    kafka: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        await make_topic(kafka, topic_prefix)
+        await send(kafka, topic_prefix, events(1))
+        monkeypatch.setattr(fetcher_module, "ASK_S_MIN", 1e9)
+        consumer = RunConsumer(bootstrap_servers=kafka, auto_offset_reset="earliest")
+        await consumer.start()
+        try:
+            consumer.assign([TopicPartition(topic_prefix, 0)])
+            assert sum(map(len, (await consumer.get_runs(WAIT_S_MAX)).values())) == 1
+            await send(kafka, topic_prefix, events(1, 1))
+            assert not await consumer.get_runs(0.5)
+            monkeypatch.setattr(fetcher_module, "ASK_S_MIN", 0.0)
+            assert sum(map(len, (await consumer.get_runs(WAIT_S_MAX)).values())) == 1
+        finally:
+            await consumer.stop()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("ending", ["at once", "later", "error", "cancelled"])
+def test_a_message_is_handed_over_at_once_or_waited_for(ending: str) -> None:
+    async def scenario() -> None:
+        consumer = object.__new__(Consumer)
+        Service.__init__(consumer)
+        let_go, steps = asyncio.Event(), list[str]()
+
+        async def hand_over() -> str:
+            steps.append("begun")
+            if ending != "at once":
+                try:
+                    await let_go.wait()
+                    await asyncio.sleep(0)
+                except asyncio.CancelledError:
+                    steps.append("cancelled")
+                    raise
+            if ending == "error":
+                raise KeyError("no such partition")
+            steps.append("done")
+            return "handed over"
+
+        suspended = asyncio.Event()
+        handing = asyncio.create_task(consumer.wait_first(hand_over(), suspended.wait()))
+        await asyncio.sleep(0)
+        assert handing.done() == (ending == "at once") and steps[0] == "begun"
+        (suspended if ending == "cancelled" else let_go).set()
+        if ending == "error":
+            with pytest.raises(KeyError):
+                await handing
+            return
+        results = (await handing).results
+        if ending == "cancelled":
+            await until(lambda: steps == ["begun", "cancelled"])
+        else:
+            assert results == ["handed over"] and steps == ["begun", "done"]
+
+    asyncio.run(scenario())
 
 
 def test_a_broken_batch_ends_the_iteration_and_is_remembered() -> None:
