@@ -205,19 +205,6 @@ static void registry_write(engine *engine_, const record_view *record, const cau
     output_close(output, place, record->key, record->key_length, 0, cause_->timestamp_ms);
 }
 
-static int tombstone_number(const record_view *record, uint64_t *number)
-{
-    *number = 0;
-    if (record->key_length != 12)
-        return 0;
-    for (int i = 0; i < 12; i++) {
-        if (record->key[i] < '0' || record->key[i] > '9')
-            return 0;
-        *number = *number * 10 + (uint64_t)(record->key[i] - '0');
-    }
-    return 1;
-}
-
 /* A null value on a compacted topic "removes the thing and its version". */
 static int apply_tombstone(engine *engine_, const record_view *record, const cause *cause_)
 {
@@ -231,7 +218,7 @@ static int apply_tombstone(engine *engine_, const record_view *record, const cau
         registry_write(engine_, record, cause_);
         return 1;
     case TOPIC_DECLARATIONS:
-        return tombstone_number(record, &number) &&
+        return declaration_number_of_key(record, &number) &&
                customs_remove_declaration(customs, &engine_->units, &engine_->arena_, number,
                                           &engine_->touched);
     default:
@@ -454,6 +441,8 @@ static void engine_apply_all(engine *engine_, uint8_t topic, const uint8_t *topi
         uint32_t size = count - begin < LOOK_AHEAD ? (uint32_t)(count - begin) : LOOK_AHEAD;
         if (!topics && topic == TOPIC_PORT_EVENTS)
             look_ahead(engine_, NULL, records + begin, size);
+        else if (!topics && topic == TOPIC_DECLARATIONS)
+            look_ahead_of_declarations(engine_, records + begin, size);
         else if (topics)
             look_ahead(engine_, topics + begin, records + begin, size);
         for (uint64_t i = begin; i < begin + size; i++)

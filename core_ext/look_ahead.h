@@ -3,7 +3,8 @@
  * What it is: the units that a few dozen port events are about, told from their keys alone, looked
  * up together step by step (index, unit, events and lines), so that the misses of one step overlap
  * instead of stopping every record in turn. Nothing depends on it but speed: a wrong guess, a null
- * key, a unit that is not there yet cost a little time and change nothing.
+ * key, a unit that is not there yet cost a little time and change nothing. The same for
+ * declarations, which a worker reads by millions when it starts.
  * Who calls it: engine.h before it applies those records.
  * What it must never know: what a record says.
  *
@@ -19,6 +20,59 @@
 #define LOOK_AHEAD UNIT_TOUCH_KEYS
 
 #define LOOK_AT(address) ((void)*(const volatile uint32_t *)(const void *)(address))
+
+/* The number of a declaration in a key: 12 digits; 0 if it is none. */
+static inline int declaration_number_of_key(const record_view *record, uint64_t *number)
+{
+    *number = 0;
+    if (record->key_length != 12)
+        return 0;
+    for (int i = 0; i < 12; i++) {
+        if (record->key[i] < '0' || record->key[i] > '9')
+            return 0;
+        *number = *number * 10 + (uint64_t)(record->key[i] - '0');
+    }
+    return 1;
+}
+
+/* The first unit in the text of a declaration, as it is most often written. */
+static inline unit_key first_unit_of_text(const unit_index *index, const record_view *record)
+{
+    static const char before[] = "\"unit\":\"", container[] = "\"CONTAINER\"";
+    unit_key none = {.bits = UNIT_KEY_INVALID};
+    if (record->value_length <= 0)
+        return none;
+    uint64_t size = (uint64_t)record->value_length;
+    const uint8_t *name = (const uint8_t *)memmem(record->value, size, before, sizeof before - 1);
+    if (!name)
+        return none;
+    name += sizeof before - 1;
+    size -= (uint64_t)(name - record->value);
+    const uint8_t *end = (const uint8_t *)memchr(name, '"', size);
+    if (!end || end - name > UNIT_NAME_MAX)
+        return none;
+    size -= (uint64_t)(end - name);
+    return unit_index_key(index, name, (uint32_t)(end - name),
+                          !memmem(end, size, container, sizeof container - 1));
+}
+
+/* The same for declarations: their numbers are looked up together, and the units that they name
+ * first. At most LOOK_AHEAD records. */
+static void look_ahead_of_declarations(const engine *engine_, const record_view *records,
+                                       uint32_t count)
+{
+    const unit_index *index = &engine_->units.index;
+    uint64_t numbers[LOOK_AHEAD];
+    unit_key keys[LOOK_AHEAD];
+    uint32_t number_count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        number_count += (uint32_t)declaration_number_of_key(&records[i], &numbers[number_count]);
+        keys[i] = first_unit_of_text(index, &records[i]);
+    }
+    number_table_touch(&engine_->customs.declaration_rows, numbers, number_count);
+    unit_index_touch(index, keys, count);
+    unit_index_touch_names(index, keys, count);
+}
 
 /* `topics`: of each record, or NULL where all are port events; at most LOOK_AHEAD records. */
 static void look_ahead(const engine *engine_, const uint8_t *topics, const record_view *records,

@@ -51,6 +51,19 @@ static inline uint32_t number_table_find(const number_table *table, uint64_t key
     return table->keys[place] ? table->rows[place] : NO_ROW;
 }
 
+/* Brings the places of a few keys into the cache, their misses side by side (look_ahead.h). */
+static inline void number_table_touch(const number_table *table, const uint64_t *keys,
+                                      uint32_t count)
+{
+    if (!table->size)
+        return;
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t place = mix64(keys[i]) & (table->places - 1);
+        (void)*(const volatile uint64_t *)&table->keys[place];
+        (void)*(const volatile uint32_t *)&table->rows[place];
+    }
+}
+
 static inline void number_table_put(number_table *table, uint64_t key, uint32_t row)
 {
     if ((table->size + 1) * 2 > table->places) {
