@@ -3,7 +3,7 @@
 # ARGS goes to the program behind a target: make demo ARGS="--keep", make test ARGS="-k kafka".
 # COUNT and SEED are those of make faults.
 # SCALE is short for the demo's --scale: make demo SCALE=0.01. Tests run in two processes, a file in
-# one of them, in the order of their names: the long ones (faults, fuzz) begin early.
+# one of them, in the order of their names, but the faults first, which take longest.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
