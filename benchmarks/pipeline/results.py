@@ -231,7 +231,7 @@ class Results:
             "",
             "Sustained: the highest load tried at which the lag grew by less than 1 % of the load."
             " Latency from an event's moment to its decision's append, milliseconds (the broker's"
-            " clock has no finer ones, the load sends every 2 ms).",
+            " clock has no finer ones, the load sends every 5 ms).",
             "",
             "| engine | sustained, events/s | load | events/s | p50 | p99 | p99.9 | max"
             " | load late |",
