@@ -20,6 +20,7 @@ from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build import build
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError, LinkError
 
@@ -56,6 +57,16 @@ if sanitize:
 
 class BuildCore(build_ext):
     """Compiles the core, again when the switches above changed, and says plainly what failed."""
+
+    def finalize_options(self) -> None:
+        """Compile side by side, and for an editable installation where ``build_ext --inplace``
+        finds it again; pip would have it compiled in a directory that it throws away."""
+        super().finalize_options()
+        self.parallel = self.parallel or True
+        if self.editable_mode:
+            lasting = build(self.distribution)
+            lasting.ensure_finalized()
+            self.build_lib, self.build_temp = lasting.build_platlib, lasting.build_temp
 
     def run(self) -> None:
         """Build what is out of date; everything if the switches differ from the last build's."""
