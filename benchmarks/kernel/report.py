@@ -27,6 +27,8 @@ PACKAGES = ("aiokafka", "cramjam", "duckdb", "msgspec", "numpy", "orjson", "pand
 SYSTEM_PACKAGES = ("libboost1.81-dev", "libsimdjson-dev")
 FLAGS = ("sse4_2", "avx2", "bmi2", "avx512f", "avx512bw", "avx512vl", "avx512_vbmi2", "asimd")
 CHART_UNITS = 10_000_000
+# What populations.py takes instead of all sizes; a result says so.
+SIZES_VARIABLE = "GATEJOIN_BENCH_UNITS"
 
 
 def first_line(*command: str) -> str:
@@ -59,6 +61,7 @@ def machine() -> dict[str, Any]:
         "huge_pages": huge_pages.read_text().strip() if huge_pages.exists() else "",
         "compiler": first_line(os.environ.get("CC", "gcc").split()[-1], "--version"),
         "python": platform.python_version(),
+        "sizes": os.environ.get(SIZES_VARIABLE, ""),
     }
 
 
@@ -131,10 +134,12 @@ def markdown(result: dict[str, Any]) -> str:
     """The result for people."""
     on, made = result["machine"], result["versions"]
     graded = [row for row in result["rows"] if row["grade"]]
+    sizes = f" {SIZES_VARIABLE}={on['sizes']}" if on["sizes"] else ""
+    command = f"make bench{sizes}"
     lines = [
         f"# The kernel, measured {result['date']}",
         "",
-        f"`make bench` on {on['cores']} cores of {on['processor']} (family/model/stepping "
+        f"`{command}` on {on['cores']} cores of {on['processor']} (family/model/stepping "
         f"{on['family_model_stepping']}; {' '.join(on['flags'])}), {on['memory_gib']} GiB, Linux "
         f"{on['kernel']}, huge pages `{on['huge_pages']}`; {on['compiler']}; Python "
         f"{on['python']}. Peers: {', '.join(f'{k} {v}' for k, v in made.items())}.",
