@@ -27,9 +27,11 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 # A piece of states that is taken and encoded in one call. Answers that come meanwhile wait for it:
-# a MiB took 10 to 25 ms of a busy machine, this takes one or two. Smaller ones cost more in calls
-# than in states.
-PIECE_BYTES = 128 << 10
+# a MiB took 10 to 25 ms of a busy machine, the small one takes one or two, which is for a partition
+# that answers small runs. Each is a call and a request; where a backlog is worked off in large
+# runs, small pieces would wait behind a run each.
+PIECE_BYTES = 1 << 20
+SMALL_PIECE_BYTES = 128 << 10
 # Port events up to here are a small call: they take about a millisecond. Larger would keep the
 # event loop from what else it does; with none, each answer would wait for two switches of threads.
 SMALL_BYTES_MAX = 64 << 10
@@ -161,9 +163,10 @@ class EngineCalls:
         finally:
             self._speaking_count -= 1
 
-    async def states(self, partition: int) -> States:
-        """Takes some of what changed of a partition; ``is_last`` ends the taking."""
-        return await self.quiet(partial(self._states, partition))
+    async def states(self, partition: int, bytes_max: int = PIECE_BYTES) -> States:
+        """Takes some of what changed of a partition, ``bytes_max`` or a little more; ``is_last``
+        ends the taking."""
+        return await self.quiet(partial(self._states, partition, bytes_max))
 
     async def cells(self, partition: int) -> list[Outgoing]:
         """Takes the aggregates of a partition that changed since the last call."""
@@ -193,9 +196,9 @@ class EngineCalls:
                 )
         return Outcome(effects, said, matched - started, time.monotonic() - matched)
 
-    def _states(self, partition: int) -> States:
+    def _states(self, partition: int, bytes_max: int) -> States:
         now = now_us()
-        changed = bounded(self.engine.take_unit_changes(partition, now, PIECE_BYTES))
+        changed = bounded(self.engine.take_unit_changes(partition, now, bytes_max))
         batches = [
             batch
             for number in changed.partitions()

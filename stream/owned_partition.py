@@ -24,7 +24,9 @@ from stream.customs_rejects import CustomsRejects
 from stream.emission import Emission, FencedError, Writer
 from stream.engine_calls import (
     HELD_BYTES_MAX,
+    PIECE_BYTES,
     SMALL_BYTES_MAX,
+    SMALL_PIECE_BYTES,
     Batches,
     EngineCalls,
     Outcome,
@@ -125,6 +127,8 @@ class OwnedPartition:
         #: Set when events may be applied: the state is back, or the partition is lost.
         self._decided = asyncio.Event()
         self._answering = False
+        #: Whether the last runs that were applied together were a small call.
+        self._is_small = True
         #: Runs that were applied, with the offset behind each, until a meta record covers them.
         self._applied: collections.deque[tuple[int, EventT[PartitionRun]]] = collections.deque()
         #: Set when there is something to commit, and whenever something of the above gets less.
@@ -457,8 +461,8 @@ class OwnedPartition:
 
         ticket = progress.begun()
         self.taken_at.append(taken_at)
-        is_small = sum(run.batch_bytes for run in runs) <= SMALL_BYTES_MAX
-        outcome = await self._tools.calls.speaking(apply, self.number, is_small=is_small)
+        self._is_small = sum(run.batch_bytes for run in runs) <= SMALL_BYTES_MAX
+        outcome = await self._tools.calls.speaking(apply, self.number, is_small=self._is_small)
         if self.is_lost:
             return
         progress.applied(ticket, next_offset)
@@ -567,7 +571,8 @@ class OwnedPartition:
             states: Batches = []
             held_bytes = 0
             while not is_last and held_bytes < HELD_BYTES_MAX:
-                piece = await tools.calls.states(self.number)
+                bytes_max = SMALL_PIECE_BYTES if self._is_small else PIECE_BYTES
+                piece = await tools.calls.states(self.number, bytes_max)
                 states += piece.states
                 held_bytes += sum(len(batch) for batch, _ in piece.states)
                 is_last = piece.is_last
