@@ -99,7 +99,7 @@ cdef extern from "engine.h" nogil:
         stock_ledger stock
         unit_rows changed_units
         uint64_t taken
-        uint8_t is_taking
+        uint64_t take_end
         published_tail published
 
     ctypedef struct engine_counters:

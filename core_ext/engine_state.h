@@ -80,8 +80,8 @@ typedef struct {
     stock_ledger stock; /* kept by a worker; a replay counts once, at its end (stock.h) */
     activity_table activity; /* kept by a worker */
     unit_rows changed_units; /* kept by a worker: to be logged, each once (unit_log.h) */
-    uint64_t taken, take_end; /* those of them that a taking has taken, and that it covers */
-    uint8_t is_taking;        /* a taking is under way */
+    uint64_t taken, take_end; /* those of them that the taking under way has taken, and that it
+                                 covers; both 0: none is */
     uint32_t takes;           /* how many are through */
     volume_table retired;    /* what forgotten units moved; in `volumes` too (retention.h) */
     retirement *retirements;

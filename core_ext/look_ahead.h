@@ -4,9 +4,10 @@
  * up together step by step (index, unit, events and lines), so that the misses of one step overlap
  * instead of stopping every record in turn. Nothing depends on it but speed: a wrong guess, a null
  * key, a unit that is not there yet cost a little time and change nothing. The same for
- * declarations, which a worker reads by millions when it starts.
+ * declarations, which a worker reads by millions when it starts; their units are guessed from the
+ * text.
  * Who calls it: engine.h before it applies those records.
- * What it must never know: what a record says.
+ * What it must never know: what a record says, beyond such guesses.
  *
  * Plain loads rather than prefetches: in a virtual machine a prefetch that misses the TLB is
  * dropped or waited for (unit_index.h).
@@ -21,7 +22,7 @@
 
 #define LOOK_AT(address) ((void)*(const volatile uint32_t *)(const void *)(address))
 
-/* The number of a declaration in a key: 12 digits; 0 if it is none. */
+/* Whether a key is a declaration number, 12 digits, and which. */
 static inline int declaration_number_of_key(const record_view *record, uint64_t *number)
 {
     *number = 0;

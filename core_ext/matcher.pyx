@@ -316,7 +316,7 @@ cdef class Matcher:
 
     def is_taking(self, int partition):
         """Whether take_unit_changes has left some of what it covers to the next call."""
-        return bool(self.partition(partition).is_taking)
+        return self.partition(partition).take_end != 0
 
     def take_lines(self, str kind not None):
         """What a replay has to say since the last call, one record a line, as bytes.

@@ -68,10 +68,8 @@ static void unit_changes_write(engine *engine_, uint32_t partition, int64_t time
     partition_state *state = &engine_->partitions[partition];
     unit_rows *changed = &state->changed_units;
     record_output *output = &engine_->unit_changes;
-    if (!state->is_taking) {
-        state->is_taking = 1;
+    if (!state->take_end)
         state->take_end = changed->size;
-    }
     retirements_write(engine_, partition, timestamp_ms);
     while (state->taken < state->take_end && (!bytes_max || output->bytes_size < bytes_max)) {
         uint64_t left = state->take_end - state->taken;
@@ -98,7 +96,6 @@ static void unit_changes_write(engine *engine_, uint32_t partition, int64_t time
         memmove(changed->rows, changed->rows + state->taken,
                 changed->size * sizeof *changed->rows);
     state->taken = state->take_end = 0;
-    state->is_taking = 0;
     state->takes++;
 }
 
