@@ -21,14 +21,13 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
+from benchmarks.kernel.populations import SIZES_VARIABLE
 from benchmarks.kernel.targets import ROWS
 
 PACKAGES = ("aiokafka", "cramjam", "duckdb", "msgspec", "numpy", "orjson", "pandas", "polars")
 SYSTEM_PACKAGES = ("libboost1.81-dev", "libsimdjson-dev")
 FLAGS = ("sse4_2", "avx2", "bmi2", "avx512f", "avx512bw", "avx512vl", "avx512_vbmi2", "asimd")
 CHART_UNITS = 10_000_000
-# What populations.py takes instead of all sizes; a result says so.
-SIZES_VARIABLE = "GATEJOIN_BENCH_UNITS"
 
 
 def first_line(*command: str) -> str:
