@@ -14,6 +14,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "simd_path.h"
+
 #define DATE_TIME_YEAR_MIN 1970
 #define DATE_TIME_YEAR_MAX 2199
 #define DATE_TIME_TEXT_MIN 20     /* 2018-08-09T03:04:05Z */
@@ -134,60 +136,79 @@ static inline int date_time_parse_padded(const uint8_t *text, uint64_t length,
     return 1;
 }
 
-/* Parts of the last instant read, whose meaning needs not be worked out again. Zero-initialised. */
+/* The last instant read, without what its clock said. Zero-initialised. */
 typedef struct {
-    uint64_t date[2]; /* YYYY-MM- and DDT, 0: none yet */
-    uint64_t zone;    /* +hh:mm */
-    int64_t day_us;
-    int64_t offset_us;
+    uint64_t date[2]; /* YYYY-MM- and M-DDT, which overlap; 0: none yet */
+    uint64_t zone;    /* +hh:mm or Z */
+    int64_t midnight_us; /* of that day there, UTC */
 } date_time_memo;
 
-/* date_time_parse_padded, faster where day and offset are those of before: neighbouring records
- * mostly have the same, to the last byte. */
-static inline int date_time_parse_again(date_time_memo *memo, const uint8_t *text, uint64_t length,
-                                        int64_t *microseconds)
+/* Where the clock ends in a text of a usual length: none or three fraction digits, then Z or an
+ * offset. Else 0: such texts are for date_time_parse_padded. */
+static inline uint32_t date_time_clock_end(uint64_t length)
 {
-    const uint64_t three_bytes = UINT64_C(0xffffff), six_bytes = UINT64_C(0xffffffffffff);
-    const uint64_t date[2] = {date_time_load8(text), date_time_load8(text + 8) & three_bytes};
-    const uint64_t clock = date_time_load8(text + 11); /* 03:04:05 */
-    const uint64_t digits = clock ^ UINT64_C(0x30303a30303a3030);
-    const uint64_t wrong =
-        (digits | (digits + UINT64_C(0x76767f76767f7676))) & UINT64_C(0x8080808080808080);
+    static const uint8_t ends[32] = {[20] = 19, [24] = 23, [25] = 19, [29] = 23};
+    return length < sizeof ends ? ends[length] : 0;
+}
+
+/* What may stand at a place of a date-time of a usual length, as far as date_time_parse_again can
+ * be spared looking. Returns 0 where it looks itself. */
+static inline int date_time_bounds(uint64_t length, uint64_t place, uint8_t *lowest,
+                                   uint8_t *highest)
+{
+    static const uint8_t digit_max[12] = "29:59:59.999"; /* 03:04:05.678 */
+    if (place < 11 || place >= date_time_clock_end(length))
+        return 0;
+    *highest = digit_max[place - 11];
+    *lowest = (uint8_t)(*highest - '0') <= 9 ? '0' : *highest;
+    return 1;
+}
+
+/* date_time_parse_padded, faster where day and offset are those of before: neighbouring records
+ * mostly have the same, to the last byte. `proven`, a constant, says that
+ * what date_time_bounds tells of texts of this length was seen to. */
+static SIMD_ALWAYS_INLINE int date_time_parse_again(date_time_memo *memo, const uint8_t *text,
+                                                    uint64_t length, int proven,
+                                                    int64_t *microseconds)
+{
+    const uint32_t at = date_time_clock_end(length);
+    if (!at)
+        return date_time_parse_padded(text, length, microseconds);
+    const uint64_t zone =
+        date_time_load8(text + at) & (length - at == 1 ? UINT64_C(0xff) : UINT64_C(0xffffffffffff));
+    const uint64_t date[2] = {date_time_load8(text), date_time_load8(text + 3)};
+    const uint64_t clock = date_time_load8(text + 11);
     const uint64_t pairs = date_time_pairs(clock);
     const uint32_t hour = date_time_byte(pairs, 0), minute = date_time_byte(pairs, 3);
     const uint32_t second = date_time_byte(pairs, 6);
-    uint64_t at = 19;
-    uint32_t fraction = 0;
-    if (text[19] == '.') {
-        /* Three digits are what most clocks give. */
-        const uint32_t word = (uint32_t)(date_time_load8(text + 20) & three_bytes);
-        if (date_time_not_digits(word, three_bytes))
-            return date_time_parse_padded(text, length, microseconds);
-        fraction = ((word & 15) * 100 + (word >> 8 & 15) * 10 + (word >> 16 & 15)) * 1000;
-        at = 23;
+    const int64_t of_day = (int64_t)(hour * 3600 + minute * 60 + second);
+    int wrong = hour > 23;
+    if (!proven) {
+        const uint64_t digits = clock ^ UINT64_C(0x30303a30303a3030);
+        wrong |= (((digits | (digits + UINT64_C(0x76767f76767f7676))) &
+                   UINT64_C(0x8080808080808080)) != 0) |
+                 (minute > 59) | (second > 59);
     }
-    const uint64_t zone = date_time_load8(text + at) & six_bytes;
-    if (zone != memo->zone || date[0] != memo->date[0] || date[1] != memo->date[1] || wrong ||
-        at + 6 != length || hour > 23 || minute > 59 || second > 59) {
+    uint32_t fraction_us = 0;
+    if (at == 23) {
+        const uint64_t digits = date_time_load8(text + 19); /* .123 */
+        if (!proven)
+            wrong |= (digits & 0xff) != '.' || date_time_not_digits(digits, UINT64_C(0xffffff00));
+        fraction_us = (date_time_byte(date_time_pairs(digits), 1) * 10 +
+                       ((uint32_t)(digits >> 24) & 15)) * 1000;
+    }
+    const int64_t since_midnight_us = of_day * MICROSECONDS_PER_SECOND + fraction_us;
+    if (__builtin_expect(wrong || zone != memo->zone || date[0] != memo->date[0] ||
+                             date[1] != memo->date[1], 0)) {
         if (!date_time_parse_padded(text, length, microseconds))
             return 0;
-        if (at + 6 == length) {
-            const uint64_t of_day = (uint64_t)(hour * 3600 + minute * 60 + second);
-            const int64_t sign = text[at] == '-' ? -1 : 1;
-            const uint64_t offset = date_time_pairs(zone);
-            memo->date[0] = date[0];
-            memo->date[1] = date[1];
-            memo->zone = zone;
-            memo->offset_us = sign * MICROSECONDS_PER_SECOND * 60 *
-                              (date_time_byte(offset, 1) * 60 + date_time_byte(offset, 4));
-            memo->day_us = *microseconds + memo->offset_us - fraction -
-                           (int64_t)of_day * MICROSECONDS_PER_SECOND;
-        }
+        memo->date[0] = date[0];
+        memo->date[1] = date[1];
+        memo->zone = zone;
+        memo->midnight_us = *microseconds - since_midnight_us;
         return 1;
     }
-    const int64_t of_day = (int64_t)(hour * 3600 + minute * 60 + second);
-    *microseconds =
-        memo->day_us + of_day * MICROSECONDS_PER_SECOND + fraction - memo->offset_us;
+    *microseconds = memo->midnight_us + since_midnight_us;
     return 1;
 }
 

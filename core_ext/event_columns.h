@@ -125,11 +125,13 @@ static SIMD_ALWAYS_INLINE void event_columns_write(const event_columns *columns,
     event_unit_write(columns->unit + row * EVENT_UNIT_BYTES, event->unit.name);
 }
 
-/* Written once and compiled for each path, `write` being the path's; what it does is below. */
+/* Written once and compiled for each path, `find_layout` and `write` being the path's; what it does
+ * is below. */
 static SIMD_ALWAYS_INLINE int
-event_columns_scan_body(record_scanner *scanner, const event_values *values, int64_t start,
-                        int64_t end, const event_columns *columns, const unit_index *index,
-                        unit_key *keys, uint8_t *lengths, void (*write)(uint8_t *, text))
+event_columns_scan_body(record_scanner *scanner, json_layout_function find_layout,
+                        const event_values *values, int64_t start, int64_t end,
+                        const event_columns *columns, const unit_index *index, unit_key *keys,
+                        uint8_t *lengths, void (*write)(uint8_t *, text))
 {
     for (int64_t i = start; i < end; i++) {
         port_event event;
@@ -143,7 +145,8 @@ event_columns_scan_body(record_scanner *scanner, const event_values *values, int
             value = values->bytes + values->offsets[i];
             length = (int32_t)(values->offsets[i + 1] - values->offsets[i]);
         }
-        const int good = scan_port_event_body(scanner, value, length, &event, &verdict);
+        const int good = scan_port_event_body(scanner, find_layout, value, length, &event,
+                                              &verdict);
         if (good < 0) {
             return -1;
         }
@@ -174,8 +177,8 @@ event_columns_scan_avx2(record_scanner *scanner, const event_values *values, int
                         int64_t end, const event_columns *columns, const unit_index *index,
                         unit_key *keys, uint8_t *lengths)
 {
-    return event_columns_scan_body(scanner, values, start, end, columns, index, keys, lengths,
-                                   event_code_write_avx2);
+    return event_columns_scan_body(scanner, json_layout_find_avx2, values, start, end, columns,
+                                   index, keys, lengths, event_code_write_avx2);
 }
 
 SIMD_TARGET_AVX512 static int
@@ -183,8 +186,8 @@ event_columns_scan_avx512(record_scanner *scanner, const event_values *values, i
                           int64_t end, const event_columns *columns, const unit_index *index,
                           unit_key *keys, uint8_t *lengths)
 {
-    return event_columns_scan_body(scanner, values, start, end, columns, index, keys, lengths,
-                                   event_code_write_avx512);
+    return event_columns_scan_body(scanner, json_layout_find_avx512, values, start, end, columns,
+                                   index, keys, lengths, event_code_write_avx512);
 }
 #endif
 
@@ -206,8 +209,8 @@ static inline int event_columns_scan(record_scanner *scanner, const event_values
         return event_columns_scan_avx2(scanner, values, start, end, columns, index, keys, lengths);
     }
 #endif
-    return event_columns_scan_body(scanner, values, start, end, columns, index, keys, lengths,
-                                   event_code_write_portable);
+    return event_columns_scan_body(scanner, NULL, values, start, end, columns, index, keys,
+                                   lengths, event_code_write_portable);
 }
 
 /* Finds the units of such a group: -1 where the index has none, -2 for a refused event. */

@@ -43,6 +43,7 @@
 #define JSON_LAYOUT_BLOCKS 8 /* of 64 bytes: longer texts are always walked */
 #define JSON_LAYOUT_QUOTES 128
 #define JSON_LAYOUTS_LOG2 6
+#define JSON_LAYOUT_MISSES 4 /* texts in a row that have a layout's quotes and are not like it */
 #define JSON_STRANGE_MAX 32 /* texts like none before, in a row ... */
 #define JSON_REST 96        /* ... after which so many are walked without looking */
 #define JSON_WORD_SLOTS_LOG2 6
@@ -50,8 +51,10 @@
 
 #if defined(__GNUC__)
 #define JSON_COLD __attribute__((cold, noinline, unused))
+#define JSON_APART __attribute__((noinline, unused))
 #else
 #define JSON_COLD
+#define JSON_APART
 #endif
 
 #if !defined(__SANITIZE_ADDRESS__) && defined(__has_feature)
@@ -135,7 +138,6 @@ typedef struct {
     uint64_t scratch_size;
     simd_path path;
     json_index_function index;
-    json_layout_function find_layout; /* NULL: every text is walked */
     uint32_t depth_max;       /* levels of nesting, the object itself being the first */
     uint8_t allow_lone_surrogates;
     uint8_t error;            /* enum json_error */
@@ -172,15 +174,15 @@ typedef struct {
     uint64_t multiplier;
 } json_words;
 
-/* A text that was walked. One bit a byte, bit 0 of a block being its first byte. */
+/* A text that was walked, as what may stand at each of its bytes. Its blocks of 64 begin at 0, 64
+ * ..., but the last one ends with the text, so that nothing beyond it is read. */
 struct json_layout {
-    uint64_t key;  /* hash of length and `quotes`; 0: empty */
-    uint64_t quotes[JSON_LAYOUT_BLOCKS];
-    uint64_t fixed[JSON_LAYOUT_BLOCKS];    /* bytes that must be the same */
-    uint64_t digits[JSON_LAYOUT_BLOCKS];   /* bytes that must be digits ... */
-    uint64_t leading[JSON_LAYOUT_BLOCKS];  /* ... and of these, those that must not be 0 */
-    uint8_t bytes[64 * JSON_LAYOUT_BLOCKS];
+    uint64_t key;                        /* hash of length and `quotes`; 0: empty */
+    uint64_t quotes[JSON_LAYOUT_BLOCKS]; /* where they are, bit 0 of a block being its first byte */
+    uint8_t lowest[64 * JSON_LAYOUT_BLOCKS], highest[64 * JSON_LAYOUT_BLOCKS];
     json_fields fields;
+    uint32_t length;
+    uint8_t misses; /* texts in a row that had its quotes and were not alike */
     uint8_t proven; /* the caller's, who may note that such a text was good; 0 at first */
     uint32_t quote_count;
     uint32_t quote_places[JSON_LAYOUT_QUOTES];
@@ -229,20 +231,29 @@ static inline uint32_t json_word_slot(const json_words *words, uint64_t first, u
     return (uint32_t)((mixed * words->multiplier) >> (64 - JSON_WORD_SLOTS_LOG2));
 }
 
-/* The number of a word of `length` bytes, or JSON_UNKNOWN. JSON_WORD_MAX bytes must be readable. */
-static inline uint32_t json_words_find(const json_words *words, const uint8_t *bytes,
-                                       uint32_t length)
+/* The number of a word of `length` bytes, or JSON_UNKNOWN. No word of the table is longer than
+ * `length_max`, a constant, 16 or JSON_WORD_MAX; so many bytes must be readable. */
+static SIMD_ALWAYS_INLINE uint32_t json_words_find_within(const json_words *words,
+                                                          uint32_t length_max,
+                                                          const uint8_t *bytes, uint32_t length)
 {
-    if (length > JSON_WORD_MAX)
+    if (length > length_max)
         return JSON_UNKNOWN;
     const uint64_t *masks = json_word_masks + 16 + length;
     uint64_t first = json_load8(bytes) & masks[0];
     uint64_t second = json_load8(bytes + 8) & masks[-8];
-    uint64_t third = json_load8(bytes + 16) & masks[-16];
     const json_word *word = &words->slots[json_word_slot(words, first, second)];
     uint64_t difference = (first ^ word->word[0]) | (second ^ word->word[1]) |
-                          (third ^ word->word[2]) | (uint64_t)(length ^ word->length);
+                          (uint64_t)(length ^ word->length);
+    if (length_max > 16)
+        difference |= (json_load8(bytes + 16) & masks[-16]) ^ word->word[2];
     return difference ? JSON_UNKNOWN : word->number;
+}
+
+static SIMD_ALWAYS_INLINE uint32_t json_words_find(const json_words *words, const uint8_t *bytes,
+                                                   uint32_t length)
+{
+    return json_words_find_within(words, JSON_WORD_MAX, bytes, length);
 }
 
 /* Fills a table; word i gets number i. At most JSON_FIELDS_MAX words of 1 to JSON_WORD_MAX bytes,
@@ -386,10 +397,10 @@ SIMD_TARGET_AVX2 static inline uint32_t json_index_avx2(const uint8_t *bytes, ui
             backslashes_seen = JSON_HAS_BACKSLASH;
             quote_bits &= ~json_escaped(backslash_bits, &carry);
         }
-        /* Eight at a time whether they are there or not: the branch is then easy to predict. */
+        /* Twelve at a time whether they are there or not: the branch is then easy to predict. */
         uint32_t found = (uint32_t)__builtin_popcountll(quote_bits);
-        for (uint32_t written = 0; written < found; written += 8) {
-            for (uint32_t i = 0; i < 8; i++) {
+        for (uint32_t written = 0; written < found; written += 12) {
+            for (uint32_t i = 0; i < 12; i++) {
                 out[written + i] = at + (uint32_t)_tzcnt_u64(quote_bits);
                 quote_bits = _blsr_u64(quote_bits);
             }
@@ -414,14 +425,12 @@ static const uint64_t json_layout_mix[JSON_LAYOUT_BLOCKS] = {
 };
 
 /* The slot for a sum over length and quotes: ALIKE if its layout has to be compared. */
-static inline enum json_likeness json_layout_choose(json_layouts *layouts, uint64_t key, int wrong,
+static inline enum json_likeness json_layout_choose(json_layouts *layouts, uint64_t key,
                                                     json_layout **found)
 {
     key = ((key ^ key >> 32) * json_layout_mix[0]) | 1;
     const uint32_t slot = (uint32_t)(key >> (64 - JSON_LAYOUTS_LOG2));
     *found = &layouts->slots[slot];
-    if (wrong)
-        return JSON_UNLIKE;
     if ((*found)->key == key)
         return JSON_ALIKE;
     const int met = layouts->met_once[slot] == key;
@@ -429,122 +438,111 @@ static inline enum json_likeness json_layout_choose(json_layouts *layouts, uint6
     return met ? JSON_WORTH_LEARNING : JSON_UNLIKE;
 }
 
-/* A layout of another structure with quotes at the same places: whoever comes next takes over. */
-static inline enum json_likeness json_layout_forget(json_layout *layout)
+/* After comparing. A layout that is met by its quotes alone makes room for another. */
+static inline enum json_likeness json_layout_judge(json_layout *layout, int differs)
 {
-    layout->key = 0;
+    if (!differs) {
+        layout->misses = 0;
+        return JSON_ALIKE;
+    }
+    if (++layout->misses == JSON_LAYOUT_MISSES)
+        layout->key = 0;
     return JSON_UNLIKE;
 }
 
 #if SIMD_HAS_AVX2_BODY
-/* Looks for a layout that a text of at most JSON_LAYOUT_BLOCKS blocks has; it must begin with its
- * object. Nothing that needs a closer look (escapes, control characters, U+007F, bytes beyond
- * ASCII) is alike. */
+/* The quotes of a block. */
+SIMD_TARGET_AVX2 static SIMD_ALWAYS_INLINE uint64_t json_layout_quotes_avx2(const uint8_t *block)
+{
+    const __m256i *bytes = (const __m256i *)(const void *)block;
+    const __m256i quote = _mm256_set1_epi8('"');
+    return json_bits_avx2(_mm256_cmpeq_epi8(_mm256_loadu_si256(bytes), quote),
+                          _mm256_cmpeq_epi8(_mm256_loadu_si256(bytes + 1), quote));
+}
+
+/* Not zero where half a block may not stand; backslashes may stand nowhere. */
+SIMD_TARGET_AVX2 static SIMD_ALWAYS_INLINE __m256i
+json_layout_wrong_avx2(const json_layout *layout, uint32_t place, const uint8_t *block)
+{
+    const __m256i bytes = _mm256_loadu_si256((const __m256i *)(const void *)block);
+    const __m256i lowest =
+        _mm256_loadu_si256((const __m256i *)(const void *)(layout->lowest + place));
+    const __m256i highest =
+        _mm256_loadu_si256((const __m256i *)(const void *)(layout->highest + place));
+    return _mm256_or_si256(_mm256_or_si256(_mm256_subs_epu8(lowest, bytes),
+                                           _mm256_subs_epu8(bytes, highest)),
+                           _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8('\\')));
+}
+
+/* Looks for a layout that a text of 64 * JSON_LAYOUT_BLOCKS bytes or less, and 64 or more, has; it
+ * must begin with its object. Nothing that needs a closer look (escapes, control characters,
+ * U+007F, bytes beyond ASCII) is alike. */
 SIMD_TARGET_AVX2 static inline enum json_likeness
 json_layout_find_avx2(json_layouts *layouts, const uint8_t *bytes, uint32_t length,
                       json_layout **found)
 {
-    const __m256i quote = _mm256_set1_epi8('"'), backslash = _mm256_set1_epi8('\\');
-    const __m256i space = _mm256_set1_epi8(' '), rubout = _mm256_set1_epi8(0x7f);
-    __m256i wrong = _mm256_setzero_si256();
+    const uint32_t last = length - 64;
     uint64_t quotes[JSON_LAYOUT_BLOCKS], key = length * JSON_LAYOUT_MIX_LENGTH;
-    for (uint32_t at = 0, block = 0; at < length; at += 64, block++) {
-        __m256i low, high;
-        json_block_avx2(bytes, at, length, &low, &high);
-        quotes[block] =
-            json_bits_avx2(_mm256_cmpeq_epi8(low, quote), _mm256_cmpeq_epi8(high, quote));
-        key += quotes[block] * json_layout_mix[block];
-        /* Signed: below a space is every control character and every byte beyond ASCII. */
-        wrong = _mm256_or_si256(wrong, _mm256_or_si256(_mm256_cmpgt_epi8(space, low),
-                                                       _mm256_cmpgt_epi8(space, high)));
-        wrong = _mm256_or_si256(wrong, _mm256_or_si256(_mm256_cmpeq_epi8(low, backslash),
-                                                       _mm256_cmpeq_epi8(high, backslash)));
-        wrong = _mm256_or_si256(wrong, _mm256_or_si256(_mm256_cmpeq_epi8(low, rubout),
-                                                       _mm256_cmpeq_epi8(high, rubout)));
+    uint32_t count = 0;
+    for (uint32_t at = 0; at < last; at += 64, count++) {
+        quotes[count] = json_layout_quotes_avx2(bytes + at);
+        key += quotes[count] * json_layout_mix[count];
     }
-    enum json_likeness likeness =
-        json_layout_choose(layouts, key, _mm256_movemask_epi8(wrong) != 0, found);
+    quotes[count] = json_layout_quotes_avx2(bytes + last);
+    key += quotes[count] * json_layout_mix[count];
+    enum json_likeness likeness = json_layout_choose(layouts, key, found);
     if (likeness != JSON_ALIKE)
         return likeness;
     const json_layout *layout = *found;
-    uint64_t differ = 0;
-    for (uint32_t at = 0, block = 0; at < length; at += 64, block++) {
-        __m256i low, high;
-        json_block_avx2(bytes, at, length, &low, &high);
-        const __m256i *same = (const __m256i *)(const void *)(layout->bytes + at);
-        const uint64_t equal =
-            json_bits_avx2(_mm256_cmpeq_epi8(low, _mm256_loadu_si256(same)),
-                           _mm256_cmpeq_epi8(high, _mm256_loadu_si256(same + 1)));
-        differ |= (quotes[block] ^ layout->quotes[block]) | (~equal & layout->fixed[block]);
-        if (layout->digits[block]) {
-            const __m256i zero = _mm256_set1_epi8('0'), nine = _mm256_set1_epi8(9);
-            const __m256i low_digit = _mm256_sub_epi8(low, zero);
-            const __m256i high_digit = _mm256_sub_epi8(high, zero);
-            const uint64_t is_digit = json_bits_avx2(
-                _mm256_cmpeq_epi8(_mm256_min_epu8(low_digit, nine), low_digit),
-                _mm256_cmpeq_epi8(_mm256_min_epu8(high_digit, nine), high_digit));
-            const uint64_t is_zero =
-                json_bits_avx2(_mm256_cmpeq_epi8(low, zero), _mm256_cmpeq_epi8(high, zero));
-            differ |= (~is_digit & layout->digits[block]) | (is_zero & layout->leading[block]);
-        }
+    __m256i wrong = json_layout_wrong_avx2(layout, 64 * count, bytes + last);
+    wrong = _mm256_or_si256(wrong,
+                            json_layout_wrong_avx2(layout, 64 * count + 32, bytes + last + 32));
+    uint64_t differ = quotes[count] ^ layout->quotes[count];
+    for (uint32_t block = 0, at = 0; block < count; block++, at += 64) {
+        differ |= quotes[block] ^ layout->quotes[block];
+        wrong = _mm256_or_si256(wrong, json_layout_wrong_avx2(layout, at, bytes + at));
+        wrong = _mm256_or_si256(wrong, json_layout_wrong_avx2(layout, at + 32, bytes + at + 32));
     }
-    return differ ? json_layout_forget(*found) : JSON_ALIKE;
+    return json_layout_judge(*found, differ || !_mm256_testz_si256(wrong, wrong));
 }
-#endif
 
-#if SIMD_HAS_AVX2_BODY
 /* The same with registers that take a block whole and compares that give its bits. */
 SIMD_TARGET_AVX512 static inline enum json_likeness
 json_layout_find_avx512(json_layouts *layouts, const uint8_t *bytes, uint32_t length,
                         json_layout **found)
 {
-    const __m512i space = _mm512_set1_epi8(' ');
-    uint64_t quotes[JSON_LAYOUT_BLOCKS], wrong = 0;
-    uint64_t key = length * JSON_LAYOUT_MIX_LENGTH;
+    const uint32_t last = length - 64;
+    uint64_t quotes[JSON_LAYOUT_BLOCKS], key = length * JSON_LAYOUT_MIX_LENGTH;
     __m512i block[JSON_LAYOUT_BLOCKS];
-    const uint32_t count = (length + 63) / 64;
-    for (uint32_t i = 0; i < count; i++) {
-        const uint32_t left = length - 64 * i;
-        const uint64_t there = left < 64 ? ~(~UINT64_C(0) << left) : ~UINT64_C(0);
-        block[i] = _mm512_mask_loadu_epi8(space, there, bytes + 64 * i);
-        quotes[i] = _mm512_cmpeq_epi8_mask(block[i], _mm512_set1_epi8('"'));
-        key += quotes[i] * json_layout_mix[i];
-        /* Signed: below a space is every control character and every byte beyond ASCII. */
-        wrong |= _mm512_cmplt_epi8_mask(block[i], space) |
-                 _mm512_cmpeq_epi8_mask(block[i], _mm512_set1_epi8('\\')) |
-                 _mm512_cmpeq_epi8_mask(block[i], _mm512_set1_epi8(0x7f));
+    uint32_t count = 0;
+    for (uint32_t at = 0; at < length; at += 64, count++) {
+        block[count] = _mm512_loadu_si512(bytes + (at < last ? at : last));
+        quotes[count] = _mm512_cmpeq_epi8_mask(block[count], _mm512_set1_epi8('"'));
+        key += quotes[count] * json_layout_mix[count];
     }
-    enum json_likeness likeness = json_layout_choose(layouts, key, wrong != 0, found);
+    enum json_likeness likeness = json_layout_choose(layouts, key, found);
     if (likeness != JSON_ALIKE)
         return likeness;
     const json_layout *layout = *found;
     uint64_t differ = 0;
     for (uint32_t i = 0; i < count; i++) {
         differ |= (quotes[i] ^ layout->quotes[i]) |
-                  _mm512_mask_cmpneq_epi8_mask(layout->fixed[i], block[i],
-                                               _mm512_loadu_si512(layout->bytes + 64 * i));
-        if (layout->digits[i]) {
-            const __m512i digit = _mm512_sub_epi8(block[i], _mm512_set1_epi8('0'));
-            differ |= _mm512_mask_cmpgt_epu8_mask(layout->digits[i], digit, _mm512_set1_epi8(9)) |
-                      _mm512_mask_testn_epi8_mask(layout->leading[i], digit, digit);
-        }
+                  _mm512_cmplt_epu8_mask(block[i], _mm512_loadu_si512(layout->lowest + 64 * i)) |
+                  _mm512_cmpgt_epu8_mask(block[i], _mm512_loadu_si512(layout->highest + 64 * i)) |
+                  _mm512_cmpeq_epi8_mask(block[i], _mm512_set1_epi8('\\'));
     }
-    return differ ? json_layout_forget(*found) : JSON_ALIKE;
+    return json_layout_judge(*found, differ != 0);
 }
 #endif
 
-/* Chooses the code path. The portable one knows no layouts: comparing would take it as long. */
+/* Chooses the code path. */
 static inline void json_document_use(json_document *document, simd_path path)
 {
     document->path = path;
     document->index = json_index_portable;
-    document->find_layout = NULL;
 #if SIMD_HAS_AVX2_BODY
-    if (path >= SIMD_PATH_AVX2) {
+    if (path >= SIMD_PATH_AVX2)
         document->index = json_index_avx2;
-        document->find_layout =
-            path == SIMD_PATH_AVX512 ? json_layout_find_avx512 : json_layout_find_avx2;
-    }
 #endif
 }
 
@@ -810,20 +808,28 @@ static inline uint32_t json_decode(const uint8_t *byte, const uint8_t *end, uint
     return (uint32_t)(out - start);
 }
 
-/* The text of the string at `span`: in place if it is written without escapes, else decoded into
- * the scratch memory, which has room for every string of a text once. */
-static inline const uint8_t *json_string(json_document *document, json_span span, uint32_t *length)
+/* The text of a string in a text that has backslashes. */
+JSON_APART static const uint8_t *json_string_decoded(json_document *document, json_span span,
+                                                     uint32_t *length)
 {
     const uint8_t *bytes = document->base + span.start;
+    if (!*length || !memchr(bytes, '\\', *length))
+        return bytes;
+    uint8_t *decoded = document->scratch + document->scratch_size;
+    *length = json_decode(bytes, bytes + *length, decoded);
+    document->scratch_size += *length;
+    return decoded;
+}
+
+/* The text of the string at `span`: in place if it is written without escapes, else decoded into
+ * the scratch memory, which has room for every string of a text once. */
+static SIMD_ALWAYS_INLINE const uint8_t *json_string(json_document *document, json_span span,
+                                                    uint32_t *length)
+{
     *length = span.end - span.start;
-    if (__builtin_expect(document->flags & JSON_HAS_BACKSLASH, 0) && *length &&
-        memchr(bytes, '\\', *length)) {
-        uint8_t *decoded = document->scratch + document->scratch_size;
-        *length = json_decode(bytes, bytes + *length, decoded);
-        document->scratch_size += *length;
-        return decoded;
-    }
-    return bytes;
+    if (__builtin_expect(document->flags & JSON_HAS_BACKSLASH, 0))
+        return json_string_decoded(document, span, length);
+    return document->base + span.start;
 }
 
 /* ---- the walk ------------------------------------------------------------------------------- */
@@ -863,6 +869,14 @@ static inline const uint8_t *json_number_end(const uint8_t *byte)
             byte++;
     }
     return byte;
+}
+
+/* Three bytes, which may lie beyond the end. */
+#define JSON_THREE(first, second, third) \
+    ((uint32_t)(first) | (uint32_t)(second) << 8 | (uint32_t)(third) << 16)
+static inline uint32_t json_three(const uint8_t *bytes)
+{
+    return (uint32_t)json_load8(bytes) & 0xffffff;
 }
 
 /* Steps over the key of a member and the colon. Returns 0 if there is none. */
@@ -972,21 +986,28 @@ static inline int json_step_value(json_document *document, json_cursor *cursor, 
     }
 }
 
-/* The number of the key that starts at `quote`, whose text may be written with escapes. */
-static inline uint32_t json_find_key(json_document *document, const json_words *keys,
-                                     const uint32_t *quote)
+/* The number of a key whose text may be written with escapes. */
+JSON_APART static uint32_t json_find_escaped_key(const json_words *keys, const uint8_t *bytes,
+                                                 uint32_t length)
+{
+    uint8_t decoded[6 * JSON_WORD_MAX + JSON_READ_AHEAD];
+    if (!length || !memchr(bytes, '\\', length))
+        return json_words_find(keys, bytes, length);
+    if (length > 6 * JSON_WORD_MAX)
+        return JSON_UNKNOWN; /* longer than the longest word with every byte escaped */
+    length = json_decode(bytes, bytes + length, decoded);
+    memset(decoded + length, 0, JSON_WORD_MAX);
+    return json_words_find(keys, decoded, length);
+}
+
+/* The number of the key that starts at `quote`. */
+static SIMD_ALWAYS_INLINE uint32_t json_find_key(json_document *document, const json_words *keys,
+                                                 const uint32_t *quote)
 {
     const uint8_t *bytes = document->base + quote[0] + 1;
     uint32_t length = quote[1] - quote[0] - 1;
-    if (__builtin_expect(document->flags & JSON_HAS_BACKSLASH, 0) && length &&
-        memchr(bytes, '\\', length)) {
-        uint8_t decoded[6 * JSON_WORD_MAX + JSON_READ_AHEAD];
-        if (length > 6 * JSON_WORD_MAX)
-            return JSON_UNKNOWN; /* longer than the longest word with every byte escaped */
-        length = json_decode(bytes, bytes + length, decoded);
-        memset(decoded + length, 0, JSON_WORD_MAX);
-        return json_words_find(keys, decoded, length);
-    }
+    if (__builtin_expect(document->flags & JSON_HAS_BACKSLASH, 0))
+        return json_find_escaped_key(keys, bytes, length);
     return json_words_find(keys, bytes, length);
 }
 
@@ -1011,6 +1032,19 @@ static inline int json_members(json_document *document, json_cursor *cursor, uin
             return json_fail(document, JSON_NO_KEY, byte);
         uint32_t number = json_find_key(document, keys, quote);
         json_span *span = &fields->span[number];
+        /* Mostly a string without white space before or behind it: three bytes at once. A quote
+         * right behind a colon or comma is not escaped, so it is the next one listed. */
+        while (json_three(base + quote[1]) == JSON_THREE('"', ':', '"')) {
+            span->start = quote[2] + 1;
+            span->end = quote[3];
+            fields->kind[number] = JSON_STRING;
+            quote += 4;
+            byte = base + quote[-1] + 1;
+            if (json_three(byte - 1) != JSON_THREE('"', ',', '"'))
+                goto behind_value;
+            number = json_find_key(document, keys, quote);
+            span = &fields->span[number];
+        }
         byte = json_space(base + quote[1] + 1);
         if (*byte != ':')
             return json_fail(document, JSON_NO_COLON, byte);
@@ -1033,6 +1067,7 @@ static inline int json_members(json_document *document, json_cursor *cursor, uin
             if (byte >= end)
                 return json_fail(document, JSON_NO_COMMA, end);
         }
+behind_value:
         byte = json_space(byte);
         if (*byte == ',') {
             byte = json_space(byte + 1);
@@ -1061,12 +1096,18 @@ static inline int json_scan(json_document *document, const uint8_t *text, uint64
     return 1;
 }
 
-/* One bit for each byte from `start` up to `end`. */
-static inline void json_bits_set(uint64_t *bits, uint32_t start, uint32_t end, int on)
+/* What may stand at byte `place` of a text, in whichever blocks it is. */
+static inline void json_layout_allow(json_layout *layout, uint32_t place, uint8_t lowest,
+                                     uint8_t highest)
 {
-    for (uint32_t i = start; i < end; i++) {
-        const uint64_t bit = UINT64_C(1) << (i & 63);
-        bits[i >> 6] = on ? bits[i >> 6] | bit : bits[i >> 6] & ~bit;
+    const uint32_t last = layout->length - 64, last_block = (layout->length - 1) / 64 * 64;
+    if (place < last_block) {
+        layout->lowest[place] = lowest;
+        layout->highest[place] = highest;
+    }
+    if (place >= last) {
+        layout->lowest[last_block + place - last] = lowest;
+        layout->highest[last_block + place - last] = highest;
     }
 }
 
@@ -1082,39 +1123,41 @@ static inline void json_layout_number(json_layout *layout, const uint8_t *base, 
             return;
     }
     for (uint32_t i = start; i < end; i++) {
-        if (base[i] != '.') {
-            json_bits_set(layout->fixed, i, i + 1, 0);
-            json_bits_set(layout->digits, i, i + 1, 1);
-        }
+        if (base[i] != '.')
+            json_layout_allow(layout, i, i == start && whole - start > 1 ? '1' : '0', '9');
     }
-    if (whole - start > 1)
-        json_bits_set(layout->leading, start, start + 1, 1);
 }
 
-/* Makes a layout of a text that was just walked and had nothing in it that needs a closer look. */
+/* Makes a layout of a text of 64 bytes or more that was just walked, unless there is something in
+ * it that needs a closer look. */
 JSON_COLD static void json_layout_learn(json_document *document, json_layout *layout, uint64_t key,
                                         const json_fields *fields)
 {
     const uint8_t *const base = document->base;
     layout->key = 0;
-    if (document->quote_count > JSON_LAYOUT_QUOTES)
+    if (document->quote_count > JSON_LAYOUT_QUOTES || document->flags)
         return;
     memset(layout, 0, sizeof *layout);
     layout->fields = *fields;
+    layout->length = document->end;
     layout->quote_count = document->quote_count;
-    memset(layout->bytes, ' ', sizeof layout->bytes);
-    memcpy(layout->bytes, base, document->end);
-    json_bits_set(layout->fixed, 0, (document->end + 63) / 64 * 64, 1);
+    for (uint32_t i = 0; i < document->end; i++)
+        json_layout_allow(layout, i, base[i], base[i]);
     for (uint32_t i = 0; i < document->quote_count; i++) {
         const uint32_t place = layout->quote_places[i] = document->quotes[i];
-        json_bits_set(layout->quotes, place, place + 1, 1);
-        if (i & 1)
-            json_bits_set(layout->fixed, layout->quote_places[i - 1] + 1, place, 0);
+        const uint32_t last = document->end - 64, last_block = (document->end - 1) / 64;
+        if (place / 64 < last_block)
+            layout->quotes[place / 64] |= UINT64_C(1) << place % 64;
+        if (place >= last)
+            layout->quotes[last_block] |= UINT64_C(1) << (place - last);
+        for (uint32_t inside = document->quotes[i - (i & 1)] + 1; i & 1 && inside < place; inside++)
+            json_layout_allow(layout, inside, ' ', '~');
     }
     /* Again over the members, which can't fail now: keys are fixed, numbers are digits. */
     json_cursor cursor = {json_space(base + 1), document->quotes};
     while (*cursor.byte == '"') {
-        json_bits_set(layout->fixed, cursor.quote[0], cursor.quote[1], 1);
+        for (uint32_t i = cursor.quote[0]; i < cursor.quote[1]; i++)
+            json_layout_allow(layout, i, base[i], base[i]);
         json_step_key(document, &cursor);
         const uint32_t start = (uint32_t)(cursor.byte - base);
         uint8_t kind = JSON_ABSENT;
@@ -1129,23 +1172,43 @@ JSON_COLD static void json_layout_learn(json_document *document, json_layout *la
     layout->key = key;
 }
 
+/* Walks a text of no known layout, and learns it if it is worth it. */
+JSON_APART static const json_fields *json_scan_unlike(json_document *document, const uint8_t *text,
+                                                      uint64_t length, const json_words *keys,
+                                                      json_layouts *layouts, json_layout *layout,
+                                                      json_fields *fields)
+{
+    if (layouts->rest) {
+        layouts->rest--;
+    } else if (++layouts->strange == JSON_STRANGE_MAX) {
+        layouts->strange = 0;
+        layouts->rest = JSON_REST;
+    }
+    if (!json_scan(document, text, length, keys, fields))
+        return NULL;
+    if (layout)
+        json_layout_learn(document, layout, layouts->met_once[layout - layouts->slots], fields);
+    return fields;
+}
+
 /* Walks a whole text like json_scan, unless it is like one before. Returns its fields, which lie in
  * `fields` or in a layout and are good until the next text, or NULL with `error` and `error_at`.
- * `layouts` may be NULL. */
-static inline const json_fields *json_scan_alike(json_document *document, const uint8_t *text,
-                                                 uint64_t length, const json_words *keys,
-                                                 json_layouts *layouts, json_fields *fields)
+ * `find` is that of the code path, a constant; NULL: every text is walked, which without SIMD takes
+ * no longer than comparing. */
+static SIMD_ALWAYS_INLINE const json_fields *
+json_scan_alike(json_document *document, const uint8_t *text, uint64_t length,
+                const json_words *keys, json_layouts *layouts, json_layout_function find,
+                json_fields *fields)
 {
-    enum json_likeness likeness = JSON_UNLIKE;
     json_layout *layout = NULL;
-    if (layouts && layouts->rest) {
-        layouts->rest--;
-    } else if (layouts && document->find_layout && length - 2 <= 64 * JSON_LAYOUT_BLOCKS - 2 &&
-               text[0] == '{' && text[length - 1] == '}') {
+    if (!find)
+        return json_scan(document, text, length, keys, fields) ? fields : NULL;
+    if (!layouts->rest && length - 64 <= 64 * JSON_LAYOUT_BLOCKS - 64 && text[0] == '{' &&
+        text[length - 1] == '}') {
         const uint8_t *readable = json_readable(document, text, (uint32_t)length);
-        if (readable)
-            likeness = document->find_layout(layouts, readable, (uint32_t)length, &layout);
-        if (likeness == JSON_ALIKE) {
+        const enum json_likeness likeness =
+            readable ? find(layouts, readable, (uint32_t)length, &layout) : JSON_UNLIKE;
+        if (__builtin_expect(likeness == JSON_ALIKE, 1)) {
             /* The memory for scratch suffices: it did for a text of this length. */
             document->base = readable;
             document->start = 0;
@@ -1159,16 +1222,10 @@ static inline const json_fields *json_scan_alike(json_document *document, const 
             layouts->strange = 0;
             return &layout->fields;
         }
-        if (++layouts->strange == JSON_STRANGE_MAX) {
-            layouts->strange = 0;
-            layouts->rest = JSON_REST;
-        }
+        if (likeness == JSON_UNLIKE)
+            layout = NULL;
     }
-    if (!json_scan(document, text, length, keys, fields))
-        return NULL;
-    if (likeness == JSON_WORTH_LEARNING)
-        json_layout_learn(document, layout, layouts->met_once[layout - layouts->slots], fields);
-    return fields;
+    return json_scan_unlike(document, text, length, keys, layouts, layout, fields);
 }
 
 /* Starts on the elements of an array that was walked before. Returns 0 if there is none, else 1

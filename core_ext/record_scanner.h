@@ -166,49 +166,50 @@ typedef struct {
     scan_verdict *verdict;
     int32_t unit_number; /* of an object inside `units`, else -1 */
     /* A record with the same layout was good. Kinds and lengths, which the layout settles, need no
-     * second look, nor do escapes and control characters, which it has none of. Constant wherever
-     * it is set, so that the compiler leaves out what it makes needless. */
+     * second look, nor do escapes and control characters, which it has none of, nor most digits of
+     * date-times. Constant wherever it is set, so that the compiler leaves out what it makes
+     * needless. */
     int proven;
 } field_reader;
 
-RECORD_SCANNER_APART static int refuse_field(const field_reader *reader, uint32_t field,
+RECORD_SCANNER_APART static int refuse_field(field_reader reader, uint32_t field,
                                             const char *what)
 {
-    scan_verdict *verdict = reader->verdict;
+    scan_verdict *verdict = reader.verdict;
     verdict->reason = REJECT_MALFORMED;
-    if (reader->unit_number >= 0) {
+    if (reader.unit_number >= 0) {
         verdict->field = declaration_fields[DECLARATION_UNITS];
         snprintf(verdict->detail, sizeof verdict->detail, "units[%d].%s: %s",
-                 (int)reader->unit_number, reader->names[field], what);
+                 (int)reader.unit_number, reader.names[field], what);
     } else {
-        verdict->field = reader->names[field];
-        snprintf(verdict->detail, sizeof verdict->detail, "%s: %s", reader->names[field], what);
+        verdict->field = reader.names[field];
+        snprintf(verdict->detail, sizeof verdict->detail, "%s: %s", reader.names[field], what);
     }
     return 0;
 }
 
-static inline int field_is(const field_reader *reader, uint32_t field, enum json_kind kind)
+static inline int field_is(field_reader reader, uint32_t field, enum json_kind kind)
 {
-    return reader->fields->kind[field] == kind;
+    return reader.fields->kind[field] == kind;
 }
 
-static SIMD_ALWAYS_INLINE text field_string(const field_reader *reader, uint32_t field)
+static SIMD_ALWAYS_INLINE text field_string(field_reader reader, uint32_t field)
 {
     text string;
-    const json_span span = reader->fields->span[field];
-    if (reader->proven) {
-        string.bytes = reader->scanner->document.base + span.start;
+    const json_span span = reader.fields->span[field];
+    if (reader.proven) {
+        string.bytes = reader.scanner->document.base + span.start;
         string.length = span.end - span.start;
         return string;
     }
-    string.bytes = json_string(&reader->scanner->document, span, &string.length);
+    string.bytes = json_string(&reader.scanner->document, span, &string.length);
     return string;
 }
 
 /* Whether a required field is a string; refuses it if not. */
-static SIMD_ALWAYS_INLINE int field_is_string(const field_reader *reader, uint32_t field)
+static SIMD_ALWAYS_INLINE int field_is_string(field_reader reader, uint32_t field)
 {
-    if (reader->proven || field_is(reader, field, JSON_STRING))
+    if (reader.proven || field_is(reader, field, JSON_STRING))
         return 1;
     return refuse_field(reader, field,
                         field_is(reader, field, JSON_ABSENT) ? "missing" : "no string");
@@ -239,24 +240,24 @@ static SIMD_ALWAYS_INLINE int text_is_plain(const record_scanner *scanner, text 
     return 1;
 }
 
-static SIMD_ALWAYS_INLINE int read_text(const field_reader *reader, uint32_t field,
+static SIMD_ALWAYS_INLINE int read_text(field_reader reader, uint32_t field,
                                         uint32_t bytes_max, text *out)
 {
     if (!field_is_string(reader, field))
         return 0;
     *out = field_string(reader, field);
-    if (reader->proven)
+    if (reader.proven)
         return 1;
     if (out->length - 1 >= bytes_max)
         return refuse_field(reader, field,
                             bytes_max == CODE_BYTES_MAX ? "not 1 to 64 bytes long"
                                                         : "not 1 to 1024 bytes long");
-    if (!text_is_plain(reader->scanner, *out))
+    if (!text_is_plain(reader.scanner, *out))
         return refuse_field(reader, field, "has a control character");
     return 1;
 }
 
-static inline int read_optional_text(const field_reader *reader, uint32_t field,
+static SIMD_ALWAYS_INLINE int read_optional_text(field_reader reader, uint32_t field,
                                      uint32_t bytes_max, text *out)
 {
     if (field_is(reader, field, JSON_ABSENT)) {
@@ -268,7 +269,7 @@ static inline int read_optional_text(const field_reader *reader, uint32_t field,
 }
 
 /* An ID that must be the record's Kafka key. */
-static inline int read_key(const field_reader *reader, uint32_t field, const uint8_t *key,
+static inline int read_key(field_reader reader, uint32_t field, const uint8_t *key,
                            int32_t key_length, text *out)
 {
     if (!read_text(reader, field, CODE_BYTES_MAX, out))
@@ -278,20 +279,21 @@ static inline int read_key(const field_reader *reader, uint32_t field, const uin
     return 1;
 }
 
-static SIMD_ALWAYS_INLINE int read_time(const field_reader *reader, uint32_t field,
+static SIMD_ALWAYS_INLINE int read_time(field_reader reader, uint32_t field,
                                         int64_t *out)
 {
     if (!field_is_string(reader, field))
         return 0;
     text string = field_string(reader, field);
-    if (!date_time_parse_again(&reader->scanner->last_time, string.bytes, string.length, out))
+    if (!date_time_parse_again(&reader.scanner->last_time, string.bytes, string.length,
+                               reader.proven, out))
         return refuse_field(reader, field,
                             "not RFC 3339 with an offset, years 1970 to 2199, "
                             "at most 9 fraction digits");
     return 1;
 }
 
-static SIMD_ALWAYS_INLINE int read_optional_time(const field_reader *reader, uint32_t field,
+static SIMD_ALWAYS_INLINE int read_optional_time(field_reader reader, uint32_t field,
                                                  int64_t *out)
 {
     *out = NO_TIME;
@@ -299,20 +301,22 @@ static SIMD_ALWAYS_INLINE int read_optional_time(const field_reader *reader, uin
 }
 
 /* A word of an enumeration, of which the first `count` are allowed here. */
-static SIMD_ALWAYS_INLINE int read_word(const field_reader *reader, uint32_t field,
+static SIMD_ALWAYS_INLINE int read_word(field_reader reader, uint32_t field,
                                         const json_words *words, uint32_t count, uint8_t *out)
 {
     if (!field_is_string(reader, field))
         return 0;
     text string = field_string(reader, field);
-    uint32_t number = json_words_find(words, string.bytes, string.length);
+    const uint32_t length_max =
+        words == &reader.scanner->declaration_statuses ? JSON_WORD_MAX : 16;
+    uint32_t number = json_words_find_within(words, length_max, string.bytes, string.length);
     if (number >= count)
         return refuse_field(reader, field, "none of the words allowed");
     *out = (uint8_t)number;
     return 1;
 }
 
-static inline int read_optional_flag(const field_reader *reader, uint32_t field, uint8_t *out)
+static inline int read_optional_flag(field_reader reader, uint32_t field, uint8_t *out)
 {
     *out = field_is(reader, field, JSON_TRUE);
     if (*out || field_is(reader, field, JSON_FALSE) || field_is(reader, field, JSON_ABSENT))
@@ -320,14 +324,14 @@ static inline int read_optional_flag(const field_reader *reader, uint32_t field,
     return refuse_field(reader, field, "neither true nor false");
 }
 
-static inline int read_integer(const field_reader *reader, uint32_t field, uint64_t value_max,
+static inline int read_integer(field_reader reader, uint32_t field, uint64_t value_max,
                                uint64_t *out)
 {
     if (!field_is(reader, field, JSON_NUMBER))
         return refuse_field(reader, field,
                             field_is(reader, field, JSON_ABSENT) ? "missing" : "no number");
-    json_span span = reader->fields->span[field];
-    const uint8_t *digits = reader->scanner->document.base + span.start;
+    json_span span = reader.fields->span[field];
+    const uint8_t *digits = reader.scanner->document.base + span.start;
     uint32_t length = span.end - span.start;
     uint64_t value = 0;
     int wrong = length > 16; /* 2^53 has 16 digits; leading zeros are no JSON */
@@ -344,7 +348,7 @@ static inline int read_integer(const field_reader *reader, uint32_t field, uint6
     return 1;
 }
 
-static inline int read_optional_pieces(const field_reader *reader, uint32_t field, uint32_t *out,
+static inline int read_optional_pieces(field_reader reader, uint32_t field, uint32_t *out,
                                        uint8_t *has)
 {
     uint64_t value = 0;
@@ -365,28 +369,14 @@ static inline uint64_t eight_digits(uint64_t word)
 }
 
 /* Kilograms with at most 3 decimals as written, to grams; never through a float. */
-static inline int read_optional_weight(const field_reader *reader, uint32_t field, int64_t *out,
-                                       uint8_t *has)
+RECORD_SCANNER_APART static int read_decimal_weight(field_reader reader, uint32_t field,
+                                                   int64_t *out)
 {
-    *out = 0;
-    *has = !field_is(reader, field, JSON_ABSENT);
-    if (!*has)
-        return 1;
-    if (!field_is(reader, field, JSON_NUMBER))
-        return refuse_field(reader, field, "no number");
-    json_span span = reader->fields->span[field];
-    const uint8_t *byte = reader->scanner->document.base + span.start;
-    const uint8_t *end = reader->scanner->document.base + span.end;
+    json_span span = reader.fields->span[field];
+    const uint8_t *byte = reader.scanner->document.base + span.start;
+    const uint8_t *end = reader.scanner->document.base + span.end;
     const uint8_t *start = byte;
     int64_t value = 0;
-    if (end - byte <= 8) { /* mostly whole kilograms */
-        const uint32_t spare = 64 - 8 * (uint32_t)(end - byte);
-        const uint64_t digits = json_load8(byte) << spare;
-        if (!date_time_not_digits(digits, UINT64_MAX << spare)) {
-            *out = (int64_t)eight_digits(digits) * 1000;
-            return 1;
-        }
-    }
     while (byte < end && (uint8_t)(*byte - '0') <= 9 && byte - start <= WEIGHT_DIGITS_MAX)
         value = value * 10 + (*byte++ - '0');
     int wrong = byte == start || byte - start > WEIGHT_DIGITS_MAX;
@@ -406,6 +396,27 @@ static inline int read_optional_weight(const field_reader *reader, uint32_t fiel
         value *= 10;
     *out = value;
     return 1;
+}
+
+static SIMD_ALWAYS_INLINE int read_optional_weight(field_reader reader, uint32_t field,
+                                                   int64_t *out, uint8_t *has)
+{
+    *out = 0;
+    *has = !field_is(reader, field, JSON_ABSENT);
+    if (!*has)
+        return 1;
+    if (!field_is(reader, field, JSON_NUMBER))
+        return refuse_field(reader, field, "no number");
+    const json_span span = reader.fields->span[field];
+    if (span.end - span.start <= 8) { /* mostly whole kilograms */
+        const uint32_t spare = 64 - 8 * (span.end - span.start);
+        const uint64_t digits = json_load8(reader.scanner->document.base + span.start) << spare;
+        if (!date_time_not_digits(digits, UINT64_MAX << spare)) {
+            *out = (int64_t)eight_digits(digits) * 1000;
+            return 1;
+        }
+    }
+    return read_decimal_weight(reader, field, out);
 }
 
 /* A declaration number: 12 digits in a string. 16 bytes must be readable. */
@@ -430,11 +441,36 @@ static inline int eight_are_normal(uint64_t word)
     return !((word | (from_a & ~beyond_z) | (space - ones) | (hyphen - ones)) & highs);
 }
 
+#if SIMD_HAS_AVX2_BODY
+/* At index 16 - n sixteen bytes of which the first n are set. */
+static const uint8_t unit_name_masks[32] = {255, 255, 255, 255, 255, 255, 255, 255,
+                                            255, 255, 255, 255, 255, 255, 255, 255};
+#endif
+
 /* Normalises a unit (CONTRACT.md section 1): ASCII upper case, no spaces and hyphens. Returns 0 if
  * what is left is not 1 to 35 characters of U+0021 to U+007E. 16 bytes must be readable. */
 static SIMD_ALWAYS_INLINE int unit_name_parse(text string, unit_name *out)
 {
     if (string.length - 1 < 16) { /* mostly a container number, and mostly normal */
+#if SIMD_HAS_AVX2_BODY /* of which SSE2 is a part that every x86-64 has */
+        const __m128i there = _mm_loadu_si128(
+            (const __m128i *)(const void *)(unit_name_masks + 16 - string.length));
+        const __m128i name = _mm_and_si128(
+            _mm_loadu_si128((const __m128i *)(const void *)string.bytes), there);
+        /* Signed: below '!' is every space, control character and byte beyond ASCII. */
+        const __m128i strange = _mm_or_si128(
+            _mm_or_si128(_mm_cmplt_epi8(name, _mm_set1_epi8('!')),
+                         _mm_cmpgt_epi8(name, _mm_set1_epi8('~'))),
+            _mm_or_si128(_mm_cmpeq_epi8(name, _mm_set1_epi8('-')),
+                         _mm_and_si128(_mm_cmpgt_epi8(name, _mm_set1_epi8('a' - 1)),
+                                       _mm_cmplt_epi8(name, _mm_set1_epi8('z' + 1)))));
+        if (_mm_movemask_epi8(_mm_and_si128(strange, there)) == 0) {
+            _mm_storeu_si128((__m128i *)(void *)out->name, name);
+            memset(out->name + 16, 0, sizeof out->name - 16);
+            out->length = (uint8_t)string.length;
+            return 1;
+        }
+#else
         const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
         const uint64_t *masks = json_word_masks + 16 + string.length;
         uint64_t first = json_load8(string.bytes) & masks[0];
@@ -452,6 +488,7 @@ static SIMD_ALWAYS_INLINE int unit_name_parse(text string, unit_name *out)
             out->length = (uint8_t)string.length;
             return 1;
         }
+#endif
     }
     uint32_t length = 0;
     for (uint32_t i = 0; i < string.length; i++) {
@@ -469,7 +506,7 @@ static SIMD_ALWAYS_INLINE int unit_name_parse(text string, unit_name *out)
     return length > 0;
 }
 
-static SIMD_ALWAYS_INLINE int read_unit(const field_reader *reader, uint32_t field, unit_name *out)
+static SIMD_ALWAYS_INLINE int read_unit(field_reader reader, uint32_t field, unit_name *out)
 {
     if (!field_is_string(reader, field))
         return 0;
@@ -521,20 +558,16 @@ static inline int seal_is_blank(text seal)
     return hashes == seal.length; /* the empty seal too */
 }
 
-static inline int read_optional_seals(const field_reader *reader, uint32_t field, seal_set *out)
+RECORD_SCANNER_APART static int read_seals(field_reader reader, uint32_t field,
+                                           seal_set *out)
 {
-    record_scanner *scanner = reader->scanner;
-    out->seals = NULL;
-    out->count = 0;
-    out->looked = 0;
-    if (field_is(reader, field, JSON_ABSENT))
-        return 1;
+    record_scanner *scanner = reader.scanner;
     if (!field_is(reader, field, JSON_ARRAY))
         return refuse_field(reader, field, "no array");
     text *seals = scanner->texts + scanner->texts_size;
     uint32_t written = 0, count = 0;
     json_cursor cursor;
-    if (json_array_first(&scanner->document, reader->fields->span[field], &cursor)) {
+    if (json_array_first(&scanner->document, reader.fields->span[field], &cursor)) {
         do {
             json_span span;
             if (!json_array_string(&scanner->document, &cursor, &span))
@@ -566,6 +599,15 @@ static inline int read_optional_seals(const field_reader *reader, uint32_t field
     return 1;
 }
 
+static SIMD_ALWAYS_INLINE int read_optional_seals(field_reader reader, uint32_t field,
+                                                  seal_set *out)
+{
+    out->seals = NULL;
+    out->count = 0;
+    out->looked = 0;
+    return field_is(reader, field, JSON_ABSENT) || read_seals(reader, field, out);
+}
+
 /* ---- whole records -------------------------------------------------------------------------- */
 
 RECORD_SCANNER_APART static int refuse_record(const record_scanner *scanner, scan_verdict *verdict,
@@ -583,9 +625,10 @@ RECORD_SCANNER_APART static int refuse_record(const record_scanner *scanner, sca
 
 /* Everything that concerns the value as a whole. Returns 1, 0 with the verdict filled, or -1 if
  * memory is exhausted. */
-static inline int scan_value(record_scanner *scanner, const uint8_t *value, int32_t value_length,
-                             int32_t bytes_max, const json_words *keys, json_layouts *layouts,
-                             const json_fields **fields, scan_verdict *verdict)
+static SIMD_ALWAYS_INLINE int
+scan_value(record_scanner *scanner, const uint8_t *value, int32_t value_length, int32_t bytes_max,
+           const json_words *keys, json_layouts *layouts, json_layout_function find_layout,
+           const json_fields **fields, scan_verdict *verdict)
 {
     verdict->reason = REJECT_NONE;
     verdict->field = NULL;
@@ -597,7 +640,7 @@ static inline int scan_value(record_scanner *scanner, const uint8_t *value, int3
                              bytes_max == PORT_EVENT_BYTES_MAX ? "value longer than 65536 bytes"
                                                                : "value longer than 1048576 bytes");
     *fields = json_scan_alike(&scanner->document, value, (uint64_t)value_length, keys, layouts,
-                              &scanner->fields);
+                              find_layout, &scanner->fields);
     if (!*fields) {
         if (scanner->document.error == JSON_OUT_OF_MEMORY)
             return -1;
@@ -611,17 +654,13 @@ static inline int scan_value(record_scanner *scanner, const uint8_t *value, int3
     return 1;
 }
 
-static inline int read_presented(const field_reader *reader, port_event *out)
+RECORD_SCANNER_APART static int read_presented(field_reader reader, port_event *out)
 {
-    record_scanner *scanner = reader->scanner;
-    out->presented = scanner->presented;
-    out->presented_count = 0;
-    if (field_is(reader, PORT_EVENT_DECLARATIONS, JSON_ABSENT))
-        return 1;
+    record_scanner *scanner = reader.scanner;
     if (!field_is(reader, PORT_EVENT_DECLARATIONS, JSON_ARRAY))
         return refuse_field(reader, PORT_EVENT_DECLARATIONS, "no array");
     json_cursor cursor;
-    if (!json_array_first(&scanner->document, reader->fields->span[PORT_EVENT_DECLARATIONS],
+    if (!json_array_first(&scanner->document, reader.fields->span[PORT_EVENT_DECLARATIONS],
                           &cursor))
         return 1;
     do {
@@ -641,10 +680,17 @@ static inline int read_presented(const field_reader *reader, port_event *out)
     return 1;
 }
 
-/* The fields of a port event whose value was walked. */
-static SIMD_ALWAYS_INLINE int read_port_event(const field_reader *reader, port_event *out)
+static SIMD_ALWAYS_INLINE int read_optional_presented(field_reader reader, port_event *out)
 {
-    record_scanner *scanner = reader->scanner;
+    out->presented = reader.scanner->presented;
+    out->presented_count = 0;
+    return field_is(reader, PORT_EVENT_DECLARATIONS, JSON_ABSENT) || read_presented(reader, out);
+}
+
+/* The fields of a port event whose value was walked. */
+static SIMD_ALWAYS_INLINE int read_port_event(field_reader reader, port_event *out)
+{
+    record_scanner *scanner = reader.scanner;
     int64_t created = NO_TIME, updated = NO_TIME;
     if (!read_text(reader, PORT_EVENT_ID, CODE_BYTES_MAX, &out->event_id) ||
         !read_word(reader, PORT_EVENT_TYPE, &scanner->event_types, EVENT_TYPE_COUNT,
@@ -675,7 +721,7 @@ static SIMD_ALWAYS_INLINE int read_port_event(const field_reader *reader, port_e
     if (out->event_type == EVENT_RESEAL && out->seals.count == 0)
         return refuse_field(reader, PORT_EVENT_SEALS,
                             "a RESEAL needs at least one seal that is no blank");
-    if (!read_presented(reader, out) ||
+    if (!read_optional_presented(reader, out) ||
         !read_optional_text(reader, PORT_EVENT_DOCUMENT, NAME_BYTES_MAX, &out->document))
         return 0;
     const uint32_t quantified = 1u << EVENT_GET_IN | 1u << EVENT_GATE_CHECK | 1u << EVENT_GET_OUT |
@@ -697,25 +743,44 @@ static SIMD_ALWAYS_INLINE int read_port_event(const field_reader *reader, port_e
     return 1;
 }
 
+/* Notes that events of a layout were good, and from now on leaves to it what it can see to. */
+RECORD_SCANNER_APART static void prove_port_event_layout(json_layout *layout)
+{
+    static const uint8_t times[] = {PORT_EVENT_TIME, PORT_EVENT_CREATED, PORT_EVENT_UPDATED};
+    for (size_t i = 0; i < sizeof times; i++) {
+        const json_span span = layout->fields.span[times[i]];
+        const uint32_t length = span.end - span.start;
+        if (layout->fields.kind[times[i]] != JSON_STRING || !date_time_clock_end(length))
+            continue;
+        for (uint32_t place = 0; place < length; place++) {
+            uint8_t lowest, highest;
+            if (date_time_bounds(length, place, &lowest, &highest))
+                json_layout_allow(layout, span.start + place, lowest, highest);
+        }
+    }
+    layout->proven = 1;
+}
+
 static SIMD_ALWAYS_INLINE int
-scan_port_event_body(record_scanner *scanner, const uint8_t *value, int32_t value_length,
-                     port_event *out, scan_verdict *verdict)
+scan_port_event_body(record_scanner *scanner, json_layout_function find_layout,
+                     const uint8_t *value, int32_t value_length, port_event *out,
+                     scan_verdict *verdict)
 {
     const json_fields *fields;
     int good =
         scan_value(scanner, value, value_length, PORT_EVENT_BYTES_MAX, &scanner->port_event_keys,
-                   &scanner->port_event_layouts, &fields, verdict);
+                   &scanner->port_event_layouts, find_layout, &fields, verdict);
     if (good <= 0)
         return good;
     json_layout *layout = scanner->document.layout;
     if (__builtin_expect(layout && layout->proven, 1)) {
         const field_reader reader = {scanner, fields, port_event_fields, verdict, -1, 1};
-        return read_port_event(&reader, out);
+        return read_port_event(reader, out);
     }
     const field_reader reader = {scanner, fields, port_event_fields, verdict, -1, 0};
-    good = read_port_event(&reader, out);
-    if (layout)
-        layout->proven = (uint8_t)good;
+    good = read_port_event(reader, out);
+    if (layout && good)
+        prove_port_event_layout(layout);
     return good;
 }
 
@@ -724,7 +789,15 @@ SIMD_TARGET_AVX2 static int scan_port_event_avx2(record_scanner *scanner, const 
                                                  int32_t value_length, port_event *out,
                                                  scan_verdict *verdict)
 {
-    return scan_port_event_body(scanner, value, value_length, out, verdict);
+    return scan_port_event_body(scanner, json_layout_find_avx2, value, value_length, out, verdict);
+}
+
+SIMD_TARGET_AVX512 static int scan_port_event_avx512(record_scanner *scanner, const uint8_t *value,
+                                                     int32_t value_length, port_event *out,
+                                                     scan_verdict *verdict)
+{
+    return scan_port_event_body(scanner, json_layout_find_avx512, value, value_length, out,
+                                verdict);
 }
 #endif
 
@@ -734,17 +807,19 @@ static inline int scan_port_event(record_scanner *scanner, const uint8_t *value,
                                   int32_t value_length, port_event *out, scan_verdict *verdict)
 {
 #if SIMD_HAS_AVX2_BODY
+    if (scanner->document.path >= SIMD_PATH_AVX512)
+        return scan_port_event_avx512(scanner, value, value_length, out, verdict);
     if (scanner->document.path >= SIMD_PATH_AVX2)
         return scan_port_event_avx2(scanner, value, value_length, out, verdict);
 #endif
-    return scan_port_event_body(scanner, value, value_length, out, verdict);
+    return scan_port_event_body(scanner, NULL, value, value_length, out, verdict);
 }
 
 /* One element of `units`. */
-static inline int read_declaration_unit(const field_reader *reader, declaration_unit *out)
+static inline int read_declaration_unit(field_reader reader, declaration_unit *out)
 {
     return read_unit(reader, UNIT_FIELD_NAME, &out->unit) &&
-           read_word(reader, UNIT_FIELD_TYPE, &reader->scanner->unit_types, UNIT_TYPE_COUNT,
+           read_word(reader, UNIT_FIELD_TYPE, &reader.scanner->unit_types, UNIT_TYPE_COUNT,
                      &out->unit_type) &&
            read_optional_seals(reader, UNIT_FIELD_SEALS, &out->seals) &&
            read_optional_pieces(reader, UNIT_FIELD_PIECES, &out->pieces, &out->has_pieces) &&
@@ -755,9 +830,9 @@ static inline int read_declaration_unit(const field_reader *reader, declaration_
 }
 
 /* The units of a declaration; -1 if memory is exhausted. */
-static inline int read_declaration_units(const field_reader *reader, declaration_record *out)
+static inline int read_declaration_units(field_reader reader, declaration_record *out)
 {
-    record_scanner *scanner = reader->scanner;
+    record_scanner *scanner = reader.scanner;
     out->unit_count = 0;
     if (!field_is(reader, DECLARATION_UNITS, JSON_ARRAY))
         return refuse_field(reader, DECLARATION_UNITS,
@@ -765,11 +840,11 @@ static inline int read_declaration_units(const field_reader *reader, declaration
                                                                              : "no array");
     json_cursor cursor;
     uint32_t count = 0;
-    if (json_array_first(&scanner->document, reader->fields->span[DECLARATION_UNITS], &cursor)) {
+    if (json_array_first(&scanner->document, reader.fields->span[DECLARATION_UNITS], &cursor)) {
         do {
             json_fields fields;
             const field_reader unit_reader = {scanner, &fields, declaration_unit_fields,
-                                              reader->verdict, (int32_t)count, 0};
+                                              reader.verdict, (int32_t)count, 0};
             if (count == DECLARATION_UNITS_MAX)
                 return refuse_field(reader, DECLARATION_UNITS, "has more than 5000 elements");
             if (*cursor.byte != '{')
@@ -786,7 +861,7 @@ static inline int read_declaration_units(const field_reader *reader, declaration
             /* Walked before as part of the whole: it can't fail now. */
             if (!json_members(&scanner->document, &cursor, 3, &scanner->declaration_unit_keys,
                               &fields) ||
-                !read_declaration_unit(&unit_reader, &scanner->units[count]))
+                !read_declaration_unit(unit_reader, &scanner->units[count]))
                 return 0;
             count++;
         } while (json_array_next(&cursor));
@@ -803,37 +878,37 @@ static inline int scan_declaration(record_scanner *scanner, const uint8_t *key, 
 {
     const json_fields *fields;
     int good = scan_value(scanner, value, value_length, CUSTOMS_RECORD_BYTES_MAX,
-                          &scanner->declaration_keys, NULL, &fields, verdict);
+                          &scanner->declaration_keys, NULL, NULL, &fields, verdict);
     if (good <= 0)
         return good;
     const field_reader reader = {scanner, fields, declaration_fields, verdict, -1, 0};
     text number = {NULL, 0};
     uint64_t version = 0;
-    if (!read_text(&reader, DECLARATION_NUMBER, CODE_BYTES_MAX, &number))
+    if (!read_text(reader, DECLARATION_NUMBER, CODE_BYTES_MAX, &number))
         return 0;
     if (!declaration_number_parse(number, &out->number))
-        return refuse_field(&reader, DECLARATION_NUMBER, "not 12 digits");
+        return refuse_field(reader, DECLARATION_NUMBER, "not 12 digits");
     if (!key || !text_equals(number, key, key_length))
-        return refuse_field(&reader, DECLARATION_NUMBER, "differs from the record's key");
-    if (!read_integer(&reader, DECLARATION_VERSION, VERSION_MAX, &version) ||
-        !read_word(&reader, DECLARATION_DIRECTION, &scanner->directions, DIRECTION_DOMESTIC,
+        return refuse_field(reader, DECLARATION_NUMBER, "differs from the record's key");
+    if (!read_integer(reader, DECLARATION_VERSION, VERSION_MAX, &version) ||
+        !read_word(reader, DECLARATION_DIRECTION, &scanner->directions, DIRECTION_DOMESTIC,
                    &out->direction) ||
-        !read_word(&reader, DECLARATION_STATUS, &scanner->declaration_statuses, STATUS_COUNT,
+        !read_word(reader, DECLARATION_STATUS, &scanner->declaration_statuses, STATUS_COUNT,
                    &out->status) ||
-        !read_time(&reader, DECLARATION_REGISTERED, &out->registered_us) ||
-        !read_optional_time(&reader, DECLARATION_STATUS_TIME, &out->status_us) ||
-        !read_optional_text(&reader, DECLARATION_BRANCH, CODE_BYTES_MAX, &out->branch_code) ||
-        !read_text(&reader, DECLARATION_LOCATION, CODE_BYTES_MAX, &out->location_code) ||
-        !read_optional_text(&reader, DECLARATION_DESTINATION, CODE_BYTES_MAX,
+        !read_time(reader, DECLARATION_REGISTERED, &out->registered_us) ||
+        !read_optional_time(reader, DECLARATION_STATUS_TIME, &out->status_us) ||
+        !read_optional_text(reader, DECLARATION_BRANCH, CODE_BYTES_MAX, &out->branch_code) ||
+        !read_text(reader, DECLARATION_LOCATION, CODE_BYTES_MAX, &out->location_code) ||
+        !read_optional_text(reader, DECLARATION_DESTINATION, CODE_BYTES_MAX,
                             &out->destination_location_code) ||
-        !read_optional_time(&reader, DECLARATION_ARRIVE_BY, &out->arrive_by_us))
+        !read_optional_time(reader, DECLARATION_ARRIVE_BY, &out->arrive_by_us))
         return 0;
     out->version = (int64_t)version;
-    return read_declaration_units(&reader, out);
+    return read_declaration_units(reader, out);
 }
 
 /* What a hold is on, by its scope. */
-static inline int read_reference(const field_reader *reader, hold_record *out)
+static inline int read_reference(field_reader reader, hold_record *out)
 {
     out->unit.length = 0;
     out->unit.name[0] = 0;
@@ -850,7 +925,7 @@ static inline int read_reference(const field_reader *reader, hold_record *out)
 }
 
 /* The customs seal of a hold; of other reasons it is checked and left aside. */
-static inline int read_hold_seal(const field_reader *reader, hold_record *out)
+static inline int read_hold_seal(field_reader reader, hold_record *out)
 {
     text seal = {NULL, 0};
     if (!field_is(reader, HOLD_SEAL, JSON_ABSENT)) {
@@ -859,7 +934,7 @@ static inline int read_hold_seal(const field_reader *reader, hold_record *out)
         seal = field_string(reader, HOLD_SEAL);
         if (seal.length > SEAL_BYTES_MAX)
             return refuse_field(reader, HOLD_SEAL, "longer than 64 bytes");
-        seal = seal_normalise(reader->scanner, seal);
+        seal = seal_normalise(reader.scanner, seal);
     }
     if (out->reason != REASON_CUSTOMS_SEAL)
         seal.length = 0;
@@ -876,27 +951,27 @@ static inline int scan_hold(record_scanner *scanner, const uint8_t *key, int32_t
 {
     const json_fields *fields;
     int good = scan_value(scanner, value, value_length, CUSTOMS_RECORD_BYTES_MAX,
-                          &scanner->hold_keys, NULL, &fields, verdict);
+                          &scanner->hold_keys, NULL, NULL, &fields, verdict);
     if (good <= 0)
         return good;
     const field_reader reader = {scanner, fields, hold_fields, verdict, -1, 0};
     uint64_t version = 0;
-    if (!read_key(&reader, HOLD_ID, key, key_length, &out->hold_id) ||
-        !read_integer(&reader, HOLD_VERSION, VERSION_MAX, &version) ||
-        !read_word(&reader, HOLD_SCOPE, &scanner->hold_scopes, SCOPE_COUNT, &out->scope) ||
-        !read_reference(&reader, out) ||
-        !read_word(&reader, HOLD_REASON, &scanner->hold_reasons, REASON_COUNT, &out->reason) ||
-        !read_hold_seal(&reader, out) ||
-        !read_word(&reader, HOLD_STATE, &scanner->hold_states, HOLD_STATE_COUNT, &out->state) ||
-        !read_time(&reader, HOLD_ISSUED, &out->issued_us))
+    if (!read_key(reader, HOLD_ID, key, key_length, &out->hold_id) ||
+        !read_integer(reader, HOLD_VERSION, VERSION_MAX, &version) ||
+        !read_word(reader, HOLD_SCOPE, &scanner->hold_scopes, SCOPE_COUNT, &out->scope) ||
+        !read_reference(reader, out) ||
+        !read_word(reader, HOLD_REASON, &scanner->hold_reasons, REASON_COUNT, &out->reason) ||
+        !read_hold_seal(reader, out) ||
+        !read_word(reader, HOLD_STATE, &scanner->hold_states, HOLD_STATE_COUNT, &out->state) ||
+        !read_time(reader, HOLD_ISSUED, &out->issued_us))
         return 0;
     out->version = (int64_t)version;
     return 1;
 }
 
-static inline int read_locations(const field_reader *reader, operator_record *out)
+static inline int read_locations(field_reader reader, operator_record *out)
 {
-    record_scanner *scanner = reader->scanner;
+    record_scanner *scanner = reader.scanner;
     if (!field_is(reader, OPERATOR_LOCATIONS, JSON_ARRAY))
         return refuse_field(reader, OPERATOR_LOCATIONS,
                             field_is(reader, OPERATOR_LOCATIONS, JSON_ABSENT) ? "missing"
@@ -904,7 +979,7 @@ static inline int read_locations(const field_reader *reader, operator_record *ou
     text *locations = scanner->texts + scanner->texts_size;
     uint32_t count = 0;
     json_cursor cursor;
-    if (!json_array_first(&scanner->document, reader->fields->span[OPERATOR_LOCATIONS], &cursor))
+    if (!json_array_first(&scanner->document, reader.fields->span[OPERATOR_LOCATIONS], &cursor))
         return refuse_field(reader, OPERATOR_LOCATIONS, "has no element");
     do {
         json_span span;
@@ -927,15 +1002,15 @@ static inline int read_locations(const field_reader *reader, operator_record *ou
 }
 
 /* The cargo an operator handles: checked, not kept. */
-static inline int read_optional_cargo(const field_reader *reader)
+static inline int read_optional_cargo(field_reader reader)
 {
-    record_scanner *scanner = reader->scanner;
+    record_scanner *scanner = reader.scanner;
     if (field_is(reader, OPERATOR_CARGO, JSON_ABSENT))
         return 1;
     if (!field_is(reader, OPERATOR_CARGO, JSON_ARRAY))
         return refuse_field(reader, OPERATOR_CARGO, "no array");
     json_cursor cursor;
-    if (!json_array_first(&scanner->document, reader->fields->span[OPERATOR_CARGO], &cursor))
+    if (!json_array_first(&scanner->document, reader.fields->span[OPERATOR_CARGO], &cursor))
         return 1;
     do {
         json_span span;
@@ -949,7 +1024,7 @@ static inline int read_optional_cargo(const field_reader *reader)
     return 1;
 }
 
-static inline int read_optional_day(const field_reader *reader, uint32_t field, int32_t *out)
+static inline int read_optional_day(field_reader reader, uint32_t field, int32_t *out)
 {
     *out = INT32_MIN;
     if (field_is(reader, field, JSON_ABSENT))
@@ -963,34 +1038,35 @@ static inline int read_optional_day(const field_reader *reader, uint32_t field, 
 }
 
 /* Scans an operator. Returns as scan_port_event does. */
-static inline int scan_operator(record_scanner *scanner, const uint8_t *key, int32_t key_length,
-                                const uint8_t *value, int32_t value_length, operator_record *out,
-                                scan_verdict *verdict)
+RECORD_SCANNER_APART static int scan_operator(record_scanner *scanner, const uint8_t *key,
+                                              int32_t key_length, const uint8_t *value,
+                                              int32_t value_length, operator_record *out,
+                                              scan_verdict *verdict)
 {
     const json_fields *fields;
     int good = scan_value(scanner, value, value_length, CUSTOMS_RECORD_BYTES_MAX,
-                          &scanner->operator_keys, NULL, &fields, verdict);
+                          &scanner->operator_keys, NULL, NULL, &fields, verdict);
     if (good <= 0)
         return good;
     const field_reader reader = {scanner, fields, operator_fields, verdict, -1, 0};
     text name;
     uint64_t wave, version = 0;
-    if (!read_key(&reader, OPERATOR_ID, key, key_length, &out->operator_id) ||
-        !read_text(&reader, OPERATOR_NAME, NAME_BYTES_MAX, &name) ||
-        !read_word(&reader, OPERATOR_KIND, &scanner->operator_kinds, KIND_COUNT, &out->kind) ||
-        !read_text(&reader, OPERATOR_DEPARTMENT_CODE, CODE_BYTES_MAX, &out->department_code) ||
-        !read_text(&reader, OPERATOR_DEPARTMENT_NAME, NAME_BYTES_MAX, &out->department_name) ||
-        !read_optional_text(&reader, OPERATOR_BRANCH_CODE, CODE_BYTES_MAX, &out->branch_code) ||
-        !read_optional_text(&reader, OPERATOR_BRANCH_NAME, NAME_BYTES_MAX, &out->branch_name) ||
-        !read_locations(&reader, out) || !read_optional_cargo(&reader) ||
-        !read_word(&reader, OPERATOR_STATUS, &scanner->operator_statuses, OPERATOR_STATUS_COUNT,
+    if (!read_key(reader, OPERATOR_ID, key, key_length, &out->operator_id) ||
+        !read_text(reader, OPERATOR_NAME, NAME_BYTES_MAX, &name) ||
+        !read_word(reader, OPERATOR_KIND, &scanner->operator_kinds, KIND_COUNT, &out->kind) ||
+        !read_text(reader, OPERATOR_DEPARTMENT_CODE, CODE_BYTES_MAX, &out->department_code) ||
+        !read_text(reader, OPERATOR_DEPARTMENT_NAME, NAME_BYTES_MAX, &out->department_name) ||
+        !read_optional_text(reader, OPERATOR_BRANCH_CODE, CODE_BYTES_MAX, &out->branch_code) ||
+        !read_optional_text(reader, OPERATOR_BRANCH_NAME, NAME_BYTES_MAX, &out->branch_name) ||
+        !read_locations(reader, out) || !read_optional_cargo(reader) ||
+        !read_word(reader, OPERATOR_STATUS, &scanner->operator_statuses, OPERATOR_STATUS_COUNT,
                    &out->status) ||
-        !read_optional_day(&reader, OPERATOR_CONNECTED_DATE, &out->connected_day))
+        !read_optional_day(reader, OPERATOR_CONNECTED_DATE, &out->connected_day))
         return 0;
-    if (!field_is(&reader, OPERATOR_WAVE, JSON_ABSENT) &&
-        !read_integer(&reader, OPERATOR_WAVE, VERSION_MAX, &wave))
+    if (!field_is(reader, OPERATOR_WAVE, JSON_ABSENT) &&
+        !read_integer(reader, OPERATOR_WAVE, VERSION_MAX, &wave))
         return 0;
-    if (!read_integer(&reader, OPERATOR_VERSION, VERSION_MAX, &version))
+    if (!read_integer(reader, OPERATOR_VERSION, VERSION_MAX, &version))
         return 0;
     out->version = (int64_t)version;
     return 1;

@@ -975,6 +975,30 @@ def test_records_like_one_before_are_read_as_the_reference_reads_them():
     assert min(verdicts[None], verdicts["MALFORMED"]) > 300
 
 
+@pytest.mark.parametrize(
+    "time",
+    [
+        "2018-08-09T23:59:59Z",
+        "2018-08-09T23:59:59.123Z",
+        "2018-08-09T10:00:00+07:00",
+        "2018-08-09T10:00:00.999+07:00",
+        "2018-08-09T10:00:00.12345678Z",
+        "2018-08-09T10:00:00.1+07:00",
+    ],
+)
+def test_date_times_of_records_like_one_before(time):
+    """Where records of a layout were good, the clock is read without looking at each digit."""
+    for field in ("eventDateTime", "eventUpdatedDateTime"):
+        event = GOOD_LOT | {field: time}
+        value = bytes_of(event)
+        start = value.index(f'"{time}"'.encode()) + 1
+        for place, byte in itertools.product(range(len(time)), b"0123456789:.-+TZ /"):
+            for _ in range(3):
+                check("port-events", None, value)
+            changed = value[: start + place] + bytes([byte]) + value[start + place + 1 :]
+            check("port-events", None, changed)
+
+
 # ----------------------------------------------------------------------------- by the million
 
 
