@@ -206,6 +206,85 @@ static const uint8_t *headers_skip(const uint8_t *at, const uint8_t *end, int64_
     return at;
 }
 
+/* One record as it lies in its batch. */
+typedef struct {
+    int64_t timestamp_delta, offset_delta;
+    int64_t key_length, value_length; /* below 0: null */
+    const uint8_t *key, *value;
+} batch_record;
+
+/* Reads a zigzag varint of one or two bytes, which must be readable; NULL if it is longer. */
+static inline const uint8_t *varint_read_short(const uint8_t *at, int64_t *value)
+{
+    uint32_t raw = at[0];
+    if (raw >= 128) {
+        if (at[1] >= 128)
+            return NULL;
+        raw = (raw & 127) | (uint32_t)at[1] << 7;
+        at++;
+    }
+    *value = (int64_t)(raw >> 1) ^ -(int64_t)(raw & 1);
+    return at + 1;
+}
+
+/* Reads a record as nearly all are: short varints, no headers, not among the last bytes. Returns
+ * where it ends, or NULL, which says only that record_read has to look. */
+static inline const uint8_t *record_read_usual(const uint8_t *at, const uint8_t *end,
+                                               batch_record *record)
+{
+    int64_t length;
+    if (end - at < 9 || !(at = varint_read_short(at, &length)) || length > end - at)
+        return NULL;
+    const uint8_t *record_end = at + length;
+    if (length < 9 || !(at = varint_read_short(at + 1, &record->timestamp_delta))
+        || !(at = varint_read_short(at, &record->offset_delta))
+        || !(at = varint_read_short(at, &record->key_length)))
+        return NULL;
+    const int64_t key_bytes = record->key_length > 0 ? record->key_length : 0;
+    if (record_end - at < key_bytes + 2)
+        return NULL;
+    record->key = at;
+    if (!(at = varint_read_short(at + key_bytes, &record->value_length)))
+        return NULL;
+    const int64_t value_bytes = record->value_length > 0 ? record->value_length : 0;
+    record->value = at;
+    return record_end - at == value_bytes + 1 && at[value_bytes] == 0 ? record_end : NULL;
+}
+
+/* Reads any record. Returns where it ends, or NULL with `wrong`. */
+static const uint8_t *record_read(const uint8_t *at, const uint8_t *end, batch_record *record,
+                                  const char **wrong)
+{
+    int64_t length, header_count;
+    *wrong = "its length does not fit the batch";
+    if (!(at = varint_read(at, end, &length)) || length < 1 || length > end - at)
+        return NULL;
+    const uint8_t *record_end = at + length;
+    at++; /* attributes */
+    *wrong = "it ends inside its own fields";
+    if (!(at = varint_read(at, record_end, &record->timestamp_delta))
+        || !(at = varint_read(at, record_end, &record->offset_delta))
+        || !(at = varint_read(at, record_end, &record->key_length)))
+        return NULL;
+    *wrong = "its key is longer than the record";
+    if (record->key_length > record_end - at)
+        return NULL;
+    record->key = at;
+    at += record->key_length > 0 ? record->key_length : 0;
+    *wrong = "its value is longer than the record";
+    if (!(at = varint_read(at, record_end, &record->value_length))
+        || record->value_length > record_end - at)
+        return NULL;
+    record->value = at;
+    at += record->value_length > 0 ? record->value_length : 0;
+    *wrong = "its length and its fields disagree";
+    if (!(at = varint_read(at, record_end, &header_count)) || header_count < 0
+        || (header_count && !(at = headers_skip(at, record_end, header_count)))
+        || at != record_end)
+        return NULL;
+    return record_end;
+}
+
 /* The records of `current` from its plain bytes; they must live as long as the views. */
 static int batch_decode_records(batch_decoder *decoder, const uint8_t *at, const uint8_t *end)
 {
@@ -217,41 +296,25 @@ static int batch_decode_records(batch_decoder *decoder, const uint8_t *at, const
         return BATCH_NO_MEMORY;
     record_view *view = decoder->records + decoder->records_size;
     for (int32_t i = 0; i < batch->record_count; i++) {
-        int64_t length, timestamp_delta, offset_delta, key_length, value_length, header_count;
-        if (!(at = varint_read(at, end, &length)) || length < 1 || length > end - at)
-            return record_fail(decoder, i, "its length does not fit the batch");
-        const uint8_t *record_end = at + length;
-        at++; /* attributes */
-        if (!(at = varint_read(at, record_end, &timestamp_delta))
-            || !(at = varint_read(at, record_end, &offset_delta))
-            || !(at = varint_read(at, record_end, &key_length)))
-            return record_fail(decoder, i, "it ends inside its own fields");
-        if (offset_delta <= previous_delta || offset_delta > last_delta)
+        batch_record record;
+        const char *wrong;
+        const uint8_t *record_end = record_read_usual(at, end, &record);
+        if (!record_end && !(record_end = record_read(at, end, &record, &wrong)))
+            return record_fail(decoder, i, wrong);
+        at = record_end;
+        if (record.offset_delta <= previous_delta || record.offset_delta > last_delta)
             return record_fail(decoder, i, "its offset is out of order or outside the batch");
-        if (key_length > record_end - at)
-            return record_fail(decoder, i, "its key is longer than the record");
-        view->key = at;
-        view->key_length = key_length < 0 ? -1 : (int32_t)key_length;
-        if (key_length > 0)
-            at += key_length;
-        if (!(at = varint_read(at, record_end, &value_length))
-            || value_length > record_end - at)
-            return record_fail(decoder, i, "its value is longer than the record");
-        view->value = at;
-        view->value_length = value_length < 0 ? -1 : (int32_t)value_length;
-        if (value_length > 0)
-            at += value_length;
-        if (!(at = varint_read(at, record_end, &header_count)) || header_count < 0
-            || (header_count && !(at = headers_skip(at, record_end, header_count)))
-            || at != record_end)
-            return record_fail(decoder, i, "its length and its fields disagree");
-        view->offset = batch->base_offset + offset_delta;
+        view->key = record.key;
+        view->key_length = record.key_length < 0 ? -1 : (int32_t)record.key_length;
+        view->value = record.value;
+        view->value_length = record.value_length < 0 ? -1 : (int32_t)record.value_length;
+        view->offset = batch->base_offset + record.offset_delta;
         if (batch->attributes & BATCH_LOG_APPEND_TIME)
             view->timestamp_ms = batch->max_timestamp_ms;
-        else if (__builtin_add_overflow(batch->first_timestamp_ms, timestamp_delta,
+        else if (__builtin_add_overflow(batch->first_timestamp_ms, record.timestamp_delta,
                                         &view->timestamp_ms))
             return record_fail(decoder, i, "its timestamp does not fit 64 bits");
-        previous_delta = offset_delta;
+        previous_delta = record.offset_delta;
         view += view->offset >= decoder->fetch_offset; /* written over if it is to be dropped */
     }
     if (at != end)
