@@ -7,6 +7,13 @@ itself. It must never know: Kafka, the clock, units' state.
 """
 
 cimport cython
+from cpython.buffer cimport (
+    PyBUF_C_CONTIGUOUS,
+    PyBUF_FORMAT,
+    PyBUF_WRITABLE,
+    PyBuffer_Release,
+    PyObject_GetBuffer,
+)
 from libc.stdint cimport INT32_MIN, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
@@ -234,6 +241,12 @@ EVENT_COLUMNS = {
     "locationCode": f"S{EVENT_CODE_BYTES}",
     "unit": f"S{EVENT_UNIT_BYTES}",
 }
+cdef dict EVENT_COLUMNS_AND_ROW = {**EVENT_COLUMNS, "row": "i4"}
+# As a buffer names the types of its items: comparing dtypes takes longer than scanning an event.
+cdef dict FORMATS = {
+    name: memoryview(numpy.empty(0, dtype)).format.encode()
+    for name, dtype in EVENT_COLUMNS_AND_ROW.items()
+}
 
 
 cdef simd_choice path_of(object name) except? -9:
@@ -416,7 +429,7 @@ cdef class Scanner:
             source.bytes = &buffer[0] if buffer.shape[0] else <const uint8_t *>b""
             source.offsets = &bounds[0]
         result = event_arrays(count, index is not None, out)
-        point_columns(&columns, result)
+        point_columns(&columns, result, count)
         self.refuse_if_busy()
         self.busy = True
         cdef int good = 1
@@ -448,37 +461,64 @@ cdef tuple buffer_of(values, offsets):
         values = b"".join(values)
     bounds = numpy.ascontiguousarray(offsets, numpy.int64)
     buffer = numpy.frombuffer(values, numpy.uint8)
-    if (bounds.ndim != 1 or bounds.size < 1 or bounds[0] < 0
-            or bounds[bounds.size - 1] > buffer.size or (numpy.diff(bounds) < 0).any()):
-        raise ValueError("offsets must ascend from 0 or more up to the buffer's length or less")
-    if bounds.size > 1 and numpy.diff(bounds).max() > VALUE_BYTES_MAX:
-        raise ValueError(f"a value longer than {VALUE_BYTES_MAX} bytes is no record's")
+    if bounds.ndim != 1 or bounds.size < 1:
+        raise ValueError("offsets must be one more than there are values")
+    check_bounds(bounds, buffer.size)
     return buffer, bounds
+
+
+cdef int check_bounds(const int64_t[::1] bounds, int64_t size) except -1:
+    cdef Py_ssize_t i
+    cdef int descends
+    cdef int64_t longest = 0
+    with nogil:
+        descends = bounds[0] < 0 or bounds[bounds.shape[0] - 1] > size
+        for i in range(bounds.shape[0] - 1):
+            descends |= bounds[i + 1] < bounds[i]
+            longest = max(longest, bounds[i + 1] - bounds[i])
+    if descends:
+        raise ValueError("offsets must ascend from 0 or more up to the buffer's length or less")
+    if longest > VALUE_BYTES_MAX:
+        raise ValueError(f"a value longer than {VALUE_BYTES_MAX} bytes is no record's")
+    return 0
 
 
 cdef dict event_arrays(Py_ssize_t count, bint with_rows, out):
     """Columns with `count` rows: new ones, or views of `out`."""
-    wanted = {**EVENT_COLUMNS, "row": "i4"} if with_rows else EVENT_COLUMNS
+    wanted = EVENT_COLUMNS_AND_ROW if with_rows else EVENT_COLUMNS
     if out is None:
         return {name: numpy.empty(count, dtype) for name, dtype in wanted.items()}
-    for name, dtype in wanted.items():
-        column = out.get(name)
-        if (column is None or column.dtype != dtype or column.ndim != 1 or len(column) < count
-                or not column.flags.c_contiguous or not column.flags.writeable):
-            raise ValueError(
-                f"scan_port_events: out[{name!r}] must be a writable, contiguous array of"
-                f" {numpy.dtype(dtype)} with {count} rows or more"
-            )
-    return {name: out[name][:count] for name in wanted}
+    arrays = {}
+    for name in wanted:
+        try:
+            arrays[name] = out[name][:count]
+        except (KeyError, TypeError, IndexError):
+            raise wrong_column(name, count) from None
+    return arrays
 
 
-cdef int point_columns(event_columns *columns, dict arrays) except -1:
-    """Sets the addresses of the columns, which event_arrays made."""
+cdef object wrong_column(str name, Py_ssize_t count):
+    return ValueError(
+        f"scan_port_events: out[{name!r}] must be a writable, contiguous array of"
+        f" {numpy.dtype(EVENT_COLUMNS_AND_ROW[name])} with {count} rows or more"
+    )
+
+
+cdef int point_columns(event_columns *columns, dict arrays, Py_ssize_t count) except -1:
+    """Sets the addresses of the columns, after a look at each. The arrays keep the memory."""
     cdef uint8_t **address = &columns.reason
-    cdef const uint8_t[::1] view
+    cdef Py_buffer view
+    cdef bint fits
     for name, array in arrays.items():
-        view = array.view(numpy.uint8)
-        address[0] = <uint8_t *>&view[0] if view.shape[0] else NULL
+        try:
+            PyObject_GetBuffer(array, &view, PyBUF_WRITABLE | PyBUF_FORMAT | PyBUF_C_CONTIGUOUS)
+        except (BufferError, TypeError, ValueError):
+            raise wrong_column(name, count) from None
+        fits = view.ndim == 1 and view.shape[0] == count and view.format == <bytes>FORMATS[name]
+        address[0] = <uint8_t *>view.buf
+        PyBuffer_Release(&view)
+        if not fits:
+            raise wrong_column(name, count)
         address += 1
     return 0
 

@@ -1073,6 +1073,12 @@ def test_batch_looks_units_up():
         ("reason", numpy.zeros(2, numpy.uint8)),
         ("unit", numpy.zeros(9, "S64")),
         ("pieces", numpy.zeros(18, numpy.int64)[::2]),
+        ("pieces", numpy.zeros(9, numpy.uint64)),
+        ("pieces", numpy.zeros(9, ">i8")),
+        ("pieces", numpy.zeros((9, 1), numpy.int64)),
+        ("version", numpy.frombuffer(bytes(72), numpy.int64)),
+        ("eventID", [b""] * 9),
+        ("looked", None),
     ],
 )
 def test_batch_needs_columns_with_room(name, column):
