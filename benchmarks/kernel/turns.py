@@ -64,20 +64,27 @@ def compare(
     count: int,
     rounds: int,
     counts: bool = True,
+    warm: bool = False,
     prepare: Callable[[], tuple] = tuple,
 ) -> None:
     """Times ``theirs`` with ours before each round and notes both rates and the ratio.
 
     ``count`` units are dealt with by a call of either. ``prepare`` makes the arguments of
-    ``theirs``, untimed. ``counts`` says whether the row's target is meant for this case.
+    ``theirs``, untimed. ``counts`` says whether the row's target is meant for this case. With
+    ``warm`` each side runs once, untimed, before it is timed, and finds the caches as it left them
+    itself; without, as the other side left them.
     """
     own_seconds: list[float] = []
 
     def take_turn() -> tuple[tuple, dict]:
         arguments = prepare()
+        if warm:
+            ours()
         started = time.perf_counter()
         ours()
         own_seconds.append(time.perf_counter() - started)
+        if warm:
+            theirs(*prepare())
         return arguments, {}
 
     ours()
