@@ -84,10 +84,16 @@ CRC32C_TARGET static uint32_t crc32c_instruction(uint32_t crc, const uint8_t *by
     for (int pass = 0; pass < 2; pass++) {
         while (length >= 3 * lane_length) {
             crc32c_lane a = crc, b = 0, c = 0;
-            for (size_t i = 0; i < lane_length; i += 8) {
-                a = CRC32C_U64(a, crc32c_load(bytes + i));
-                b = CRC32C_U64(b, crc32c_load(bytes + lane_length + i));
-                c = CRC32C_U64(c, crc32c_load(bytes + 2 * lane_length + i));
+            for (size_t i = 0; i < lane_length; i += 64) {
+                const uint8_t *line = bytes + i, *ahead = line + 3 * lane_length;
+                __builtin_prefetch(ahead);
+                __builtin_prefetch(ahead + lane_length);
+                __builtin_prefetch(ahead + 2 * lane_length);
+                for (size_t word = 0; word < 64; word += 8) {
+                    a = CRC32C_U64(a, crc32c_load(line + word));
+                    b = CRC32C_U64(b, crc32c_load(line + lane_length + word));
+                    c = CRC32C_U64(c, crc32c_load(line + 2 * lane_length + word));
+                }
             }
             crc = crc32c_append_zeros(lane, (uint32_t)a) ^ (uint32_t)b;
             crc = crc32c_append_zeros(lane, crc) ^ (uint32_t)c;
