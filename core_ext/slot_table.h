@@ -522,6 +522,13 @@ static SIMD_ALWAYS_INLINE int slot_map_make_room(slot_map *map, unsigned shift)
     return map->count * 32 >= slots * SLOT_LOAD_FULL ? -1 : 0;
 }
 
+/* How many entries may be in the table before one more makes it grow; 0 while it is moving. */
+static inline uint64_t slot_map_room(const slot_map *map)
+{
+    const uint64_t slots = map->current.line_count * SLOTS_PER_LINE;
+    return map->previous.slots != NULL ? 0 : (slots * SLOT_LOAD_GROW + 31) / 32;
+}
+
 /* Adds a key (with this payload) that is not there. -1: no memory, nothing changed. */
 static SIMD_ALWAYS_INLINE int slot_map_add(slot_map *map, uint64_t key, uint64_t payload,
                                            unsigned shift)

@@ -25,7 +25,10 @@ typedef struct unit_batch {
     int is_lot;             /* class of the names */
 } unit_batch;
 
-enum { UNIT_GROUP = 64 };
+enum {
+    UNIT_GROUP = 64,
+    UNIT_INSERT_STRIDE = 1024, /* units between two looks whether a table still moves */
+};
 
 static inline unit_batch unit_batch_from(const unit_batch *batch, int64_t start)
 {
@@ -401,13 +404,115 @@ static inline void unit_batch_probe(const unit_index *index, simd_path path,
     unit_batch_probe_portable(index, path, &rest, count - done, rows + done);
 }
 
+#if SIMD_HAS_AVX2_BODY
 /*
- * Adds the units that are not there. rows[i] = the row of unit i, UNIT_ROW_INVALID, or, for a unit
- * that was there, its row, or UNIT_ROW_MISS with `only_new`. Returns how many units were dealt
- * with: fewer than `count` if there was no memory for the next.
+ * Inserts a staged container number if its home line decides, which nearly all do: it is there, or
+ * a slot is free, and then no key of this home is elsewhere. Else UNIT_ROW_NONE, nothing changed.
  */
-static inline int64_t unit_batch_insert(unit_index *index, simd_path path, const unit_batch *batch,
-                                        int64_t count, int only_new, int32_t *rows)
+SIMD_TARGET_AVX2 static SIMD_ALWAYS_INLINE uint32_t
+unit_insert_at_home_avx2(unit_index *index, const unit_probe_group *group, int64_t at,
+                         int *was_new)
+{
+    const unsigned shift = UNIT_CONTAINER_SHIFT;
+    uint64_t *line = (uint64_t *)(uintptr_t)group->line[at];
+    const __m256i key_mask = _mm256_set1_epi64x((int64_t)(UINT64_MAX << shift));
+    const __m256i wanted = _mm256_set1_epi64x((int64_t)group->wanted[at]);
+    const __m256i none = _mm256_setzero_si256();
+    const __m256i low = _mm256_and_si256(_mm256_load_si256((const __m256i *)line), key_mask);
+    const __m256i high =
+        _mm256_and_si256(_mm256_load_si256((const __m256i *)(line + 4)), key_mask);
+    const __m256i same = _mm256_or_si256(_mm256_cmpeq_epi64(low, wanted),
+                                         _mm256_cmpeq_epi64(high, wanted));
+    *was_new = _mm256_testz_si256(same, same);
+    if (!*was_new) {
+        uint32_t place = 0;
+        while ((line[place] ^ group->wanted[at]) >> shift != 0) {
+            place++;
+        }
+        return (uint32_t)slot_payload(line[place], shift);
+    }
+    const uint32_t free_slots =
+        (uint32_t)_mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpeq_epi64(low, none))) |
+        (uint32_t)_mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpeq_epi64(high, none))) << 4;
+    if (free_slots == 0) {
+        return UNIT_ROW_NONE;
+    }
+    const uint32_t row = unit_row_allocate(index);
+    if (row != UNIT_ROW_NONE) {
+        const uint64_t key = group->wanted[at] >> shift;
+        line[__builtin_ctz(free_slots)] |= group->wanted[at] | row;
+        index->containers.count++;
+        unit_row_set(index, row, (uint8_t)(key >> 32), (uint32_t)key);
+    }
+    return row;
+}
+
+/*
+ * Inserts container numbers, or packed keys if there are no numbers, as unit_probe_body looks them
+ * up: one group is staged while the one before it is inserted. Returns how many were dealt with:
+ * fewer than `count` by the last few, or if the table starts to move, or there is no memory.
+ */
+SIMD_TARGET_AVX2 static int64_t unit_batch_insert_avx2(unit_index *index, const unit_batch *batch,
+                                                       int64_t count, int only_new, int32_t *rows)
+{
+    const container_number_constants constants = container_number_constants_avx2();
+    const int64_t whole =
+        batch->numbers != NULL ? container_number_whole_fours(count) : count / 4 * 4;
+    const uint64_t invalid = UINT64_MAX << UNIT_CONTAINER_SHIFT;
+    const uint64_t room = slot_map_room(&index->containers);
+    const uint64_t reseed_count = index->containers.reseed_count;
+    unit_probe_tables tables;
+    unit_probe_group groups[2];
+    unit_probe_table_avx2(&index->containers.current, &tables.current_base,
+                          &tables.current_lines, tables.current_seed);
+    for (int64_t start = 0; start < whole + UNIT_GROUP; start += UNIT_GROUP) {
+        unit_probe_group *next = &groups[start / UNIT_GROUP % 2];
+        const unit_probe_group *group = &groups[(start / UNIT_GROUP + 1) % 2];
+        for (int64_t i = 0; i < UNIT_GROUP; i++) {
+            if (i % 4 == 0 && start + i < whole) {
+                unit_probe_stage_avx2(
+                    &tables, 0,
+                    batch->numbers != NULL
+                        ? container_number_pack4_avx2(
+                              &constants, batch->numbers + CONTAINER_NUMBER_LENGTH * (start + i), 0)
+                        : unit_probe_load_keys_avx2(batch->keys + start + i),
+                    next, i);
+            }
+            const int64_t done = start - UNIT_GROUP + i;
+            if (done < 0 || done >= whole) {
+                continue;
+            }
+            if (group->wanted[i] == invalid) {
+                rows[done] = UNIT_ROW_INVALID;
+                continue;
+            }
+            int was_new;
+            uint32_t row = UNIT_ROW_NONE;
+            if (index->containers.count < room) {
+                row = unit_insert_at_home_avx2(index, group, i, &was_new);
+            }
+            if (row == UNIT_ROW_NONE) {
+                const unit_key key = {group->wanted[i] >> UNIT_CONTAINER_SHIFT};
+                row = unit_index_insert(index, key, NULL, 0, &was_new);
+                if (row == UNIT_ROW_NONE) {
+                    return done;
+                }
+            }
+            rows[done] = only_new && !was_new ? UNIT_ROW_MISS : (int32_t)row;
+            if (index->containers.previous.slots != NULL ||
+                index->containers.reseed_count != reseed_count) {
+                return done + 1; /* what was staged is where lines were */
+            }
+        }
+    }
+    return whole;
+}
+#endif
+
+/* The same for any batch, any machine and any state of the table. */
+static inline int64_t unit_batch_insert_portable(unit_index *index, simd_path path,
+                                                 const unit_batch *batch, int64_t count,
+                                                 int only_new, int32_t *rows)
 {
     unit_key keys[2][UNIT_GROUP];
     for (int64_t start = 0; start < count + UNIT_GROUP; start += UNIT_GROUP) {
@@ -430,6 +535,38 @@ static inline int64_t unit_batch_insert(unit_index *index, simd_path path, const
                 return i;
             }
             rows[i] = only_new && !was_new ? UNIT_ROW_MISS : (int32_t)row;
+        }
+    }
+    return count;
+}
+
+/*
+ * Adds the units that are not there. rows[i] = the row of unit i, UNIT_ROW_INVALID, or, for a unit
+ * that was there, its row, or UNIT_ROW_MISS with `only_new`. Returns how many units were dealt
+ * with: fewer than `count` if there was no memory for the next.
+ */
+static inline int64_t unit_batch_insert(unit_index *index, simd_path path, const unit_batch *batch,
+                                        int64_t count, int only_new, int32_t *rows)
+{
+    int64_t done = 0;
+    while (done < count) {
+        unit_batch rest = unit_batch_from(batch, done);
+        int64_t size = count - done;
+#if SIMD_HAS_AVX2_BODY
+        if (path >= SIMD_PATH_AVX2 && batch->names == NULL) {
+            if (index->containers.previous.slots == NULL) {
+                done += unit_batch_insert_avx2(index, &rest, size, only_new, rows + done);
+                rest = unit_batch_from(batch, done);
+            }
+            /* The last few, or some while the table is moving. */
+            size = count - done < UNIT_INSERT_STRIDE ? count - done : UNIT_INSERT_STRIDE;
+        }
+#endif
+        const int64_t inserted =
+            unit_batch_insert_portable(index, path, &rest, size, only_new, rows + done);
+        done += inserted;
+        if (inserted < size) {
+            return done;
         }
     }
     return count;
