@@ -9,6 +9,7 @@ and GET_OUT of each container, decided.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 from pathlib import Path
@@ -46,8 +47,9 @@ EVENT_TYPES = ("GET_IN", "GATE_CHECK", "GET_OUT")
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is really there."""
+    """Memory of this process that is really there, without what Python and glibc keep for later."""
     gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
