@@ -85,10 +85,9 @@ CRC32C_TARGET static uint32_t crc32c_instruction(uint32_t crc, const uint8_t *by
         while (length >= 3 * lane_length) {
             crc32c_lane a = crc, b = 0, c = 0;
             for (size_t i = 0; i < lane_length; i += 64) {
-                const uint8_t *line = bytes + i, *ahead = line + 3 * lane_length;
-                __builtin_prefetch(ahead);
-                __builtin_prefetch(ahead + lane_length);
-                __builtin_prefetch(ahead + 2 * lane_length);
+                const uint8_t *line = bytes + i;
+                for (size_t ahead = 3; ahead < 6; ahead++) /* the lanes after these three */
+                    __builtin_prefetch((const void *)((uintptr_t)line + ahead * lane_length));
                 for (size_t word = 0; word < 64; word += 8) {
                     a = CRC32C_U64(a, crc32c_load(line + word));
                     b = CRC32C_U64(b, crc32c_load(line + lane_length + word));

@@ -138,8 +138,8 @@ static inline int date_time_parse_padded(const uint8_t *text, uint64_t length,
 
 /* The last instant read, without what its clock said. Zero-initialised. */
 typedef struct {
-    uint64_t date[2]; /* YYYY-MM- and M-DDT, which overlap; 0: none yet */
-    uint64_t zone;    /* +hh:mm or Z */
+    uint64_t date[2];    /* YYYY-MM- and M-DDT, which overlap */
+    uint64_t zone;       /* +hh:mm or Z, and in the highest byte its length; 0: none yet */
     int64_t midnight_us; /* of that day there, UTC */
 } date_time_memo;
 
@@ -156,7 +156,7 @@ static inline uint32_t date_time_clock_end(uint64_t length)
 static inline int date_time_bounds(uint64_t length, uint64_t place, uint8_t *lowest,
                                    uint8_t *highest)
 {
-    static const uint8_t digit_max[12] = "29:59:59.999"; /* 03:04:05.678 */
+    static const uint8_t digit_max[] = "29:59:59.999"; /* 03:04:05.678 */
     if (place < 11 || place >= date_time_clock_end(length))
         return 0;
     *highest = digit_max[place - 11];
@@ -165,8 +165,8 @@ static inline int date_time_bounds(uint64_t length, uint64_t place, uint8_t *low
 }
 
 /* date_time_parse_padded, faster where day and offset are those of before: neighbouring records
- * mostly have the same, to the last byte. `proven`, a constant, says that
- * what date_time_bounds tells of texts of this length was seen to. */
+ * mostly have the same, to the last byte. `proven`, a constant, says that what date_time_bounds
+ * tells of texts of this length was seen to. */
 static SIMD_ALWAYS_INLINE int date_time_parse_again(date_time_memo *memo, const uint8_t *text,
                                                     uint64_t length, int proven,
                                                     int64_t *microseconds)
@@ -174,8 +174,11 @@ static SIMD_ALWAYS_INLINE int date_time_parse_again(date_time_memo *memo, const 
     const uint32_t at = date_time_clock_end(length);
     if (!at)
         return date_time_parse_padded(text, length, microseconds);
+    /* With its length, or a Z with five NULs behind it, which JSON can spell, would be a Z. */
     const uint64_t zone =
-        date_time_load8(text + at) & (length - at == 1 ? UINT64_C(0xff) : UINT64_C(0xffffffffffff));
+        (date_time_load8(text + at) &
+         (length - at == 1 ? UINT64_C(0xff) : UINT64_C(0xffffffffffff))) |
+        (length - at) << 56;
     const uint64_t date[2] = {date_time_load8(text), date_time_load8(text + 3)};
     const uint64_t clock = date_time_load8(text + 11);
     const uint64_t pairs = date_time_pairs(clock);
@@ -202,10 +205,13 @@ static SIMD_ALWAYS_INLINE int date_time_parse_again(date_time_memo *memo, const 
                              date[1] != memo->date[1], 0)) {
         if (!date_time_parse_padded(text, length, microseconds))
             return 0;
-        memo->date[0] = date[0];
-        memo->date[1] = date[1];
-        memo->zone = zone;
-        memo->midnight_us = *microseconds - since_midnight_us;
+        /* Or it is the end of a fraction of another length. */
+        if (text[at] == 'Z' || text[at] == '+' || text[at] == '-') {
+            memo->date[0] = date[0];
+            memo->date[1] = date[1];
+            memo->zone = zone;
+            memo->midnight_us = *microseconds - since_midnight_us;
+        }
         return 1;
     }
     *microseconds = memo->midnight_us + since_midnight_us;

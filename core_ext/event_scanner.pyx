@@ -474,7 +474,9 @@ cdef int check_bounds(const int64_t[::1] bounds, int64_t size) except -1:
     with nogil:
         descends = bounds[0] < 0 or bounds[bounds.shape[0] - 1] > size
         for i in range(bounds.shape[0] - 1):
-            descends |= bounds[i + 1] < bounds[i]
+            if descends or bounds[i + 1] < bounds[i]:
+                descends = 1
+                break
             longest = max(longest, bounds[i + 1] - bounds[i])
     if descends:
         raise ValueError("offsets must ascend from 0 or more up to the buffer's length or less")
@@ -490,10 +492,10 @@ cdef dict event_arrays(Py_ssize_t count, bint with_rows, out):
         return {name: numpy.empty(count, dtype) for name, dtype in wanted.items()}
     arrays = {}
     for name in wanted:
-        try:
-            arrays[name] = out[name][:count]
-        except (KeyError, TypeError, IndexError):
-            raise wrong_column(name, count) from None
+        column = out.get(name)
+        if not isinstance(column, numpy.ndarray) or column.ndim != 1:
+            raise wrong_column(name, count)
+        arrays[name] = column[:count]
     return arrays
 
 
@@ -512,9 +514,11 @@ cdef int point_columns(event_columns *columns, dict arrays, Py_ssize_t count) ex
     for name, array in arrays.items():
         try:
             PyObject_GetBuffer(array, &view, PyBUF_WRITABLE | PyBUF_FORMAT | PyBUF_C_CONTIGUOUS)
-        except (BufferError, TypeError, ValueError):
+        except (BufferError, ValueError):
             raise wrong_column(name, count) from None
-        fits = view.ndim == 1 and view.shape[0] == count and view.format == <bytes>FORMATS[name]
+        # One type can have two names, as int64 is C's long and long long.
+        fits = view.shape[0] == count and (
+            view.format == <bytes>FORMATS[name] or array.dtype == EVENT_COLUMNS_AND_ROW[name])
         address[0] = <uint8_t *>view.buf
         PyBuffer_Release(&view)
         if not fits:

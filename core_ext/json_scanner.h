@@ -40,7 +40,7 @@
 #define JSON_WORD_MAX 24    /* bytes of the longest known word */
 #define JSON_FIELDS_MAX 31  /* known keys of one object */
 #define JSON_UNKNOWN 31     /* what an unknown word is found as */
-#define JSON_LAYOUT_BLOCKS 8 /* of 64 bytes: longer texts are always walked */
+#define JSON_LAYOUT_BLOCKS 8 /* of 64 bytes: longer texts, and those of less than one, are walked */
 #define JSON_LAYOUT_QUOTES 128
 #define JSON_LAYOUTS_LOG2 6
 #define JSON_LAYOUT_MISSES 4 /* texts in a row that have a layout's quotes and are not like it */
@@ -497,7 +497,7 @@ json_layout_find_avx2(json_layouts *layouts, const uint8_t *bytes, uint32_t leng
     __m256i wrong = json_layout_wrong_avx2(layout, 64 * count, bytes + last);
     wrong = _mm256_or_si256(wrong,
                             json_layout_wrong_avx2(layout, 64 * count + 32, bytes + last + 32));
-    uint64_t differ = quotes[count] ^ layout->quotes[count];
+    uint64_t differ = (layout->length ^ length) | (quotes[count] ^ layout->quotes[count]);
     for (uint32_t block = 0, at = 0; block < count; block++, at += 64) {
         differ |= quotes[block] ^ layout->quotes[block];
         wrong = _mm256_or_si256(wrong, json_layout_wrong_avx2(layout, at, bytes + at));
@@ -524,7 +524,7 @@ json_layout_find_avx512(json_layouts *layouts, const uint8_t *bytes, uint32_t le
     if (likeness != JSON_ALIKE)
         return likeness;
     const json_layout *layout = *found;
-    uint64_t differ = 0;
+    uint64_t differ = layout->length ^ length;
     for (uint32_t i = 0; i < count; i++) {
         differ |= (quotes[i] ^ layout->quotes[i]) |
                   _mm512_cmplt_epu8_mask(block[i], _mm512_loadu_si512(layout->lowest + 64 * i)) |
@@ -1134,7 +1134,6 @@ JSON_COLD static void json_layout_learn(json_document *document, json_layout *la
                                         const json_fields *fields)
 {
     const uint8_t *const base = document->base;
-    layout->key = 0;
     if (document->quote_count > JSON_LAYOUT_QUOTES || document->flags)
         return;
     memset(layout, 0, sizeof *layout);
@@ -1175,12 +1174,12 @@ JSON_COLD static void json_layout_learn(json_document *document, json_layout *la
 /* Walks a text of no known layout, and learns it if it is worth it. */
 JSON_APART static const json_fields *json_scan_unlike(json_document *document, const uint8_t *text,
                                                       uint64_t length, const json_words *keys,
-                                                      json_layouts *layouts, json_layout *layout,
-                                                      json_fields *fields)
+                                                      json_layouts *layouts, int was_looked_for,
+                                                      json_layout *layout, json_fields *fields)
 {
     if (layouts->rest) {
         layouts->rest--;
-    } else if (++layouts->strange == JSON_STRANGE_MAX) {
+    } else if (was_looked_for && ++layouts->strange == JSON_STRANGE_MAX) {
         layouts->strange = 0;
         layouts->rest = JSON_REST;
     }
@@ -1201,6 +1200,7 @@ json_scan_alike(json_document *document, const uint8_t *text, uint64_t length,
                 json_fields *fields)
 {
     json_layout *layout = NULL;
+    int was_looked_for = 0;
     if (!find)
         return json_scan(document, text, length, keys, fields) ? fields : NULL;
     if (!layouts->rest && length - 64 <= 64 * JSON_LAYOUT_BLOCKS - 64 && text[0] == '{' &&
@@ -1222,10 +1222,11 @@ json_scan_alike(json_document *document, const uint8_t *text, uint64_t length,
             layouts->strange = 0;
             return &layout->fields;
         }
+        was_looked_for = 1;
         if (likeness == JSON_UNLIKE)
             layout = NULL;
     }
-    return json_scan_unlike(document, text, length, keys, layouts, layout, fields);
+    return json_scan_unlike(document, text, length, keys, layouts, was_looked_for, layout, fields);
 }
 
 /* Starts on the elements of an array that was walked before. Returns 0 if there is none, else 1

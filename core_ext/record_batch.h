@@ -233,10 +233,10 @@ static inline const uint8_t *record_read_usual(const uint8_t *at, const uint8_t 
                                                batch_record *record)
 {
     int64_t length;
-    if (end - at < 9 || !(at = varint_read_short(at, &length)) || length > end - at)
+    if (end - at < 9 || !(at = varint_read_short(at, &length)) || length < 9 || length > end - at)
         return NULL;
     const uint8_t *record_end = at + length;
-    if (length < 9 || !(at = varint_read_short(at + 1, &record->timestamp_delta))
+    if (!(at = varint_read_short(at + 1, &record->timestamp_delta))
         || !(at = varint_read_short(at, &record->offset_delta))
         || !(at = varint_read_short(at, &record->key_length)))
         return NULL;

@@ -258,7 +258,7 @@ static SIMD_ALWAYS_INLINE int read_text(field_reader reader, uint32_t field,
 }
 
 static SIMD_ALWAYS_INLINE int read_optional_text(field_reader reader, uint32_t field,
-                                     uint32_t bytes_max, text *out)
+                                                 uint32_t bytes_max, text *out)
 {
     if (field_is(reader, field, JSON_ABSENT)) {
         out->bytes = NULL;

@@ -999,6 +999,26 @@ def test_date_times_of_records_like_one_before(time):
             check("port-events", None, changed)
 
 
+@pytest.mark.parametrize(
+    "good, bad",
+    [
+        ("2018-08-09T10:00:00.12345678Z", "2018-08-09T10:00:0045678Z"),
+        ("2018-08-09T10:00:00.1234Z", "2018-08-09T10:00:00.123.1234Z"),
+        ("2018-08-09T10:00:00Z", "2018-08-09T10:00:00Z\0\0\0\0\0"),
+        ("2018-08-09T10:00:00.123Z", "2018-08-09T10:00:00Z\0\0\0\0\0"),
+        ("2018-08-09T10:00:00Z", "\0" * 11 + "00:00:00\0"),
+        ("2018-08-09T10:00:00Z", "\0" * 11 + "00:00:00" + "\0" * 6),
+    ],
+)
+def test_a_date_time_is_none_whatever_was_read_before(good, bad):
+    """Day and offset are remembered; the end of a fraction is no offset, and zeros are none."""
+    for scanner in map(Scanner, SIMD_PATHS):
+        for time in (bad, good, bad, good, good, good, bad):
+            value = bytes_of(GOOD_LOT | {"eventDateTime": time})
+            reason = scanner.scan_record("port-events", None, value)[1]
+            assert reason == ("MALFORMED" if time == bad else None)
+
+
 # ----------------------------------------------------------------------------- by the million
 
 
