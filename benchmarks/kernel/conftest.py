@@ -6,6 +6,7 @@ figures of one run.
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Iterator
 
@@ -15,6 +16,9 @@ from benchmarks.kernel.compiled_peers import FlatMap, OnDemand, compile_peer, ga
 from benchmarks.kernel.populations import UNITS, make_population, make_queries
 
 CORES = sorted(os.sched_getaffinity(0))
+
+USED_HEAP_BYTES = 31 << 20
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 # 50 million str objects in a dict take more than 8 GB.
 DICT_UNITS_MAX = 10_000_000
@@ -39,7 +43,20 @@ def used_heap() -> None:
     32 MiB counts). Of a fresh process it gives every result back to the system at once, and what
     is measured then is page faults: more than half the time of an encoding.
     """
-    bytearray(31 << 20)
+    bytearray(USED_HEAP_BYTES)
+
+
+@pytest.fixture
+def untouched_memory() -> Iterator[None]:
+    """Blocks of a megabyte and more come from the system, as those of the unit index do.
+
+    Else the table of a peer that fits into the used heap would lie in pages that are there already.
+    """
+    libc = ctypes.CDLL(None)
+    assert libc.mallopt(M_MMAP_THRESHOLD, 1 << 20)
+    yield
+    assert libc.mallopt(M_MMAP_THRESHOLD, USED_HEAP_BYTES)
+    assert libc.mallopt(M_TRIM_THRESHOLD, 2 * USED_HEAP_BYTES)
 
 
 @pytest.fixture

@@ -283,7 +283,7 @@ def test_batches(benchmark, population, size):
 
 
 @pytest.mark.benchmark(group="build against boost::unordered_flat_map")
-def test_build_and_flat_map(benchmark, population, flat_map_library):
+def test_build_and_flat_map(benchmark, population, flat_map_library, untouched_memory):
     """Both get room for all in advance, and memory that nobody has touched."""
     out = numpy.empty(len(population.numbers), numpy.int32)
     made = []
