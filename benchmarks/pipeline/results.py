@@ -120,8 +120,9 @@ class Results:
         ]
         if not self.is_quiet:
             lines += [
-                f"**The machine was not quiet** (load average {where['load_average_before']:.1f}"
-                " before the start): these figures are no measurement.",
+                f"**The load average was {where['load_average_before']:.1f} before the start**,"
+                f" above {BUSY_LOAD}: something else ran, or had just ended; take the figures with"
+                " care.",
                 "",
             ]
         lines += self._catch_up_table()
