@@ -20,7 +20,7 @@ from libc.string cimport memset
 
 import numpy
 
-from core_ext.record_batch cimport RecordRun, record_view
+from core_ext.record_batch cimport RecordRun, check_offsets, record_view
 from core_ext.unit_index cimport (
     UnitIndex, pthread_rwlock_rdlock, pthread_rwlock_unlock, unit_index, unit_key,
 )
@@ -463,26 +463,8 @@ cdef tuple buffer_of(values, offsets):
     buffer = numpy.frombuffer(values, numpy.uint8)
     if bounds.ndim != 1 or bounds.size < 1:
         raise ValueError("offsets must be one more than there are values")
-    check_bounds(bounds, buffer.size)
+    check_offsets("offsets", bounds, bounds.size - 1, buffer.size)
     return buffer, bounds
-
-
-cdef int check_bounds(const int64_t[::1] bounds, int64_t size) except -1:
-    cdef Py_ssize_t i
-    cdef int descends
-    cdef int64_t longest = 0
-    with nogil:
-        descends = bounds[0] < 0 or bounds[bounds.shape[0] - 1] > size
-        for i in range(bounds.shape[0] - 1):
-            if descends or bounds[i + 1] < bounds[i]:
-                descends = 1
-                break
-            longest = max(longest, bounds[i + 1] - bounds[i])
-    if descends:
-        raise ValueError("offsets must ascend from 0 or more up to the buffer's length or less")
-    if longest > VALUE_BYTES_MAX:
-        raise ValueError(f"a value longer than {VALUE_BYTES_MAX} bytes is no record's")
-    return 0
 
 
 cdef dict event_arrays(Py_ssize_t count, bint with_rows, out):

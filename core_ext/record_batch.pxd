@@ -1,8 +1,8 @@
 # cython: language_level=3
 """The record batch codec as other compiled modules see it.
 
-What it is: the structs of record_view.h and the two classes that own them.
-Who calls it: matcher.pyx (reads a RecordRun, fills an OutputRun).
+What it is: the structs of record_view.h, the two classes that own them, and the check of offsets.
+Who calls it: matcher.pyx (reads a RecordRun, fills an OutputRun), event_scanner.pyx.
 What it must never know: what a record means, where its bytes came from.
 """
 
@@ -58,3 +58,8 @@ cdef class RecordRun:
 
 cdef class OutputRun:
     cdef record_output output
+
+
+# Raises ValueError unless `count` values lie between `count + 1` offsets within `length` bytes.
+cdef int check_offsets(str name, const int64_t[::1] offsets, Py_ssize_t count,
+                       Py_ssize_t length) except -1
