@@ -51,6 +51,8 @@
 
 #if defined(__GNUC__)
 #define JSON_COLD __attribute__((cold, noinline, unused))
+/* For what is rare where much is: so many "cold" refusals would make the compiler take the good way
+ * for the rare one. */
 #define JSON_APART __attribute__((noinline, unused))
 #else
 #define JSON_COLD

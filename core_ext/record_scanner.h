@@ -26,13 +26,6 @@
 #define VERSION_MAX (UINT64_C(1) << 53)
 #define WEIGHT_DIGITS_MAX 9 /* of whole kilograms */
 
-#if defined(__GNUC__)
-/* Not "cold": so many refusals make the compiler take the good way for the rare one. */
-#define RECORD_SCANNER_APART __attribute__((noinline, unused))
-#else
-#define RECORD_SCANNER_APART
-#endif
-
 /* ---- fields and words, in the order of section 3 -------------------------------------------- */
 
 enum port_event_field {
@@ -172,8 +165,7 @@ typedef struct {
     int proven;
 } field_reader;
 
-RECORD_SCANNER_APART static int refuse_field(field_reader reader, uint32_t field,
-                                            const char *what)
+JSON_APART static int refuse_field(field_reader reader, uint32_t field, const char *what)
 {
     scan_verdict *verdict = reader.verdict;
     verdict->reason = REJECT_MALFORMED;
@@ -369,8 +361,7 @@ static inline uint64_t eight_digits(uint64_t word)
 }
 
 /* Kilograms with at most 3 decimals as written, to grams; never through a float. */
-RECORD_SCANNER_APART static int read_decimal_weight(field_reader reader, uint32_t field,
-                                                   int64_t *out)
+JSON_APART static int read_decimal_weight(field_reader reader, uint32_t field, int64_t *out)
 {
     json_span span = reader.fields->span[field];
     const uint8_t *byte = reader.scanner->document.base + span.start;
@@ -558,8 +549,7 @@ static inline int seal_is_blank(text seal)
     return hashes == seal.length; /* the empty seal too */
 }
 
-RECORD_SCANNER_APART static int read_seals(field_reader reader, uint32_t field,
-                                           seal_set *out)
+JSON_APART static int read_seals(field_reader reader, uint32_t field, seal_set *out)
 {
     record_scanner *scanner = reader.scanner;
     if (!field_is(reader, field, JSON_ARRAY))
@@ -610,8 +600,8 @@ static SIMD_ALWAYS_INLINE int read_optional_seals(field_reader reader, uint32_t 
 
 /* ---- whole records -------------------------------------------------------------------------- */
 
-RECORD_SCANNER_APART static int refuse_record(const record_scanner *scanner, scan_verdict *verdict,
-                         enum reject_reason reason, const char *what)
+JSON_APART static int refuse_record(const record_scanner *scanner, scan_verdict *verdict,
+                                    enum reject_reason reason, const char *what)
 {
     verdict->reason = (uint8_t)reason;
     verdict->field = NULL;
@@ -654,7 +644,7 @@ scan_value(record_scanner *scanner, const uint8_t *value, int32_t value_length, 
     return 1;
 }
 
-RECORD_SCANNER_APART static int read_presented(field_reader reader, port_event *out)
+JSON_APART static int read_presented(field_reader reader, port_event *out)
 {
     record_scanner *scanner = reader.scanner;
     if (!field_is(reader, PORT_EVENT_DECLARATIONS, JSON_ARRAY))
@@ -744,7 +734,7 @@ static SIMD_ALWAYS_INLINE int read_port_event(field_reader reader, port_event *o
 }
 
 /* Notes that events of a layout were good, and from now on leaves to it what it can see to. */
-RECORD_SCANNER_APART static void prove_port_event_layout(json_layout *layout)
+JSON_APART static void prove_port_event_layout(json_layout *layout)
 {
     static const uint8_t times[] = {PORT_EVENT_TIME, PORT_EVENT_CREATED, PORT_EVENT_UPDATED};
     for (size_t i = 0; i < sizeof times; i++) {
@@ -1038,10 +1028,10 @@ static inline int read_optional_day(field_reader reader, uint32_t field, int32_t
 }
 
 /* Scans an operator. Returns as scan_port_event does. */
-RECORD_SCANNER_APART static int scan_operator(record_scanner *scanner, const uint8_t *key,
-                                              int32_t key_length, const uint8_t *value,
-                                              int32_t value_length, operator_record *out,
-                                              scan_verdict *verdict)
+JSON_APART static int scan_operator(record_scanner *scanner, const uint8_t *key,
+                                    int32_t key_length, const uint8_t *value,
+                                    int32_t value_length, operator_record *out,
+                                    scan_verdict *verdict)
 {
     const json_fields *fields;
     int good = scan_value(scanner, value, value_length, CUSTOMS_RECORD_BYTES_MAX,
