@@ -77,8 +77,8 @@ class Tools(NamedTuple):
     customs_loaded: asyncio.Event
     #: Returns when customs' side is as new as it was at the broker at the call.
     customs_caught_up: Callable[[], Awaitable[None]]
-    #: One commit at a time, which bounds what is held of states.
-    committing: asyncio.Lock
+    #: Room for a few commits of different partitions at once, which bounds what is held of states.
+    committing: asyncio.Semaphore
     #: Called when something fails for good.
     crash: Callable[[BaseException], Awaitable[None]]
     #: Called when another worker has taken a partition over.
@@ -134,6 +134,8 @@ class OwnedPartition:
         #: Set when there is something to commit, and whenever something of the above gets less.
         self._changed = asyncio.Event()
         self._moved = asyncio.Event()
+        #: One commit of this partition at a time.
+        self._committing = asyncio.Lock()
         self._renewed_at = time.monotonic()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -554,7 +556,7 @@ class OwnedPartition:
 
     async def commit(self) -> None:
         """Writes what changed and how far that reaches, then acknowledges what is covered."""
-        async with self._tools.committing:
+        async with self._committing, self._tools.committing:
             if not self.is_lost and self._changed.is_set():
                 await self._commit()
 
