@@ -29,6 +29,7 @@ from benchmarks.pipeline.processes import EngineError
 from benchmarks.pipeline.produce import LoadError
 from benchmarks.pipeline.results import BUSY_LOAD, Results
 from benchmarks.pipeline.stage import Stage
+from benchmarks.pipeline.workload import EVENT_BYTES
 from stream.demo_worker import WorkerError
 from stream.local_kafka import LocalKafkaError
 
@@ -42,7 +43,7 @@ WORKER = "gatejoin-worker"
 WORKER_TITLE = "gatejoin worker: all rules, full decisions, durable"
 SWEEPS = ("table", "event-size", "batch", "partitions", "workers")
 GATE_RATE = 50_000.0
-"""The load at which the gate's answer is promised."""
+"""The load at which the gate's answer is promised, and at which sweeps take latencies."""
 
 
 @dataclass(frozen=True)
@@ -211,31 +212,26 @@ class Harness:
 
     async def sweep(self) -> None:
         """How ours grows with one thing at a time."""
-        mode, ours = self.mode, BY_NAME[OURS]
-        if "table" in mode.sweeps:
-            for size in mode.tables:
-                async with Stage(size) as stage:
-                    for _ in range(mode.runs):
-                        await self.measure(
-                            "sweep table size", f"table-{size}", f"{size:,} declared",
-                            measure.catch_up(stage, ours, mode.events),
-                        )  # fmt: skip
+        mode = self.mode
         if set(mode.sweeps) - {"table"}:
             async with Stage(mode.declared) as stage:
                 for _ in range(mode.runs):
                     await self.sweep_traffic(stage)
+        if "table" in mode.sweeps:
+            for size in mode.tables:
+                async with Stage(size) as stage:
+                    for _ in range(mode.runs):
+                        await self.grow(stage, "table size", f"table-{size}", f"{size:,} declared")
 
     async def sweep_traffic(self, stage: Stage) -> None:
         """The sweeps over everything but the table, once."""
         mode, ours = self.mode, BY_NAME[OURS]
         if "event-size" in mode.sweeps:
-            for size in (273, 512, 1024):
-                await self.measure(
-                    "sweep event size", f"event-{size}", f"{size} bytes an event",
-                    measure.catch_up(stage, ours, mode.events // 2, event_bytes=size),
-                )  # fmt: skip
-                await stage.forget_events()
+            for size in (EVENT_BYTES, 512, 1024):
+                await self.grow(stage, "event size", f"event-{size}", f"{size} bytes an event",
+                                share=2, event_bytes=size)  # fmt: skip
         if "batch" in mode.sweeps:
+            # In an open loop the batches are what is due together, so there is no latency by them.
             for size, share in ((1, 8), (60, 2), (5000, 1)):
                 await self.measure(
                     "sweep producer batch size", f"batch-{size}", f"{size:,} events a batch",
@@ -244,17 +240,49 @@ class Harness:
                 await stage.forget_events()
         if "partitions" in mode.sweeps:
             for number in mode.partitions:
-                await self.measure(
-                    "sweep partitions", f"partitions-{number}", f"{number} partitions",
-                    measure.catch_up(stage, ours, mode.events, number),
-                )  # fmt: skip
-                await stage.forget_events()
+                await self.grow(stage, "partitions", f"partitions-{number}", f"{number} partitions",
+                                partition_count=number)  # fmt: skip
         if "workers" in mode.sweeps:
             for number in (1, 2):
+                name, title = f"workers-{number}", f"{number} workers"
+                await self.measure("sweep workers (a burst, all rules)", name, title,
+                                   worker.worker_burst(stage, mode.events, number))  # fmt: skip
                 await self.measure(
-                    "sweep workers (a burst, all rules)", f"workers-{number}",
-                    f"{number} workers", worker.worker_burst(stage, mode.events, number),
+                    "late workers (all rules)", name, title,
+                    worker.worker_sustain(stage, GATE_RATE, partition_count=8, workers=number,
+                                          **self.steady()),
                 )  # fmt: skip
+
+    def steady(self) -> dict[str, Any]:
+        """One steady load and no search."""
+        seconds = self.mode.probe_seconds
+        return {"probe_seconds": seconds, "latency_seconds": seconds, "probes_max": 0,
+                "shares": (), "rates": (GATE_RATE,)}  # fmt: skip
+
+    async def grow(
+        self,
+        stage: Stage,
+        kind: str,
+        name: str,
+        title: str,
+        *,
+        share: int = 1,
+        partition_count: int = 2,
+        event_bytes: int = EVENT_BYTES,
+    ) -> None:
+        """One point of a sweep: catching up, and latency at a steady load."""
+        ours = BY_NAME[OURS]
+        await self.measure(
+            f"sweep {kind}", name, title,
+            measure.catch_up(stage, ours, self.mode.events // share, partition_count,
+                             event_bytes=event_bytes),
+        )  # fmt: skip
+        await stage.forget_events()
+        await self.measure(
+            f"late {kind}", name, title,
+            measure.sustain(stage, ours, GATE_RATE, partition_count=partition_count,
+                            event_bytes=event_bytes, **self.steady()),
+        )  # fmt: skip
 
 
 def title_of(name: str) -> str:
@@ -277,7 +305,8 @@ def summary(figures: dict[str, Any]) -> str:
             f" max {one['max_ms']:.0f} ms"
             for name, one in figures["latencies"].items()
         )
-        return f"{figures['rate']:,.0f}/s sustained; {late}"
+        sought = f"{figures['rate']:,.0f}/s sustained; " if figures["probes"] else ""
+        return sought + late
     if "seconds" in figures:
         return f"{figures['seconds']:.1f} s, {figures['events_per_second']:,.0f}/s"
     return f"{figures['rate']:,.0f}/s"

@@ -195,8 +195,7 @@ async def catch_up(
             running = Running(stage, engine, decisions, partition_count)
             engine.go()
             watched = await watch(running, count)
-        workload = Workload(stage.declared_count, stage.workload.seed, event_bytes)
-        found = await running.read(workload, 0, count)
+        found = await running.read(stage.workload_of(event_bytes), 0, count)
         return watched.figures(found, engine.ready_s)
     finally:
         await stage.drop_topic(decisions)
@@ -274,10 +273,17 @@ async def watch(running: Running, count: int) -> Watched:
 class LoadedEngine:
     """An engine under loads of our own, one after the other, its decisions judged at the end."""
 
-    def __init__(self, running: Running, producer: Producer, events: str) -> None:
+    def __init__(
+        self,
+        running: Running,
+        producer: Producer,
+        events: str,
+        event_bytes: int = EVENT_BYTES,
+    ) -> None:
         self.running = running
         self.producer = producer
         self.events = events
+        self.workload = running.stage.workload_of(event_bytes)
         self.sent = 0
 
     async def play(self, rate: float, seconds: float) -> tuple[OpenLoop, float, Probe]:
@@ -287,7 +293,7 @@ class LoadedEngine:
         """
         load = await asyncio.to_thread(
             OpenLoop,
-            self.running.stage.workload,
+            self.workload,
             self.sent,
             rate,
             seconds,
@@ -337,11 +343,13 @@ async def sustain(
     probes_max: int = 5,
     shares: tuple[float, ...] = (0.1, 0.5, 0.8),
     rates: tuple[float, ...] = (),
+    event_bytes: int = EVENT_BYTES,
 ) -> Sustained:
     """Finds the load that a peer keeps up with, below ``rate_max``, and its latencies.
 
     Args:
         rate_max: what it catches up with; the search goes down from there.
+        probes_max: loads tried in that search; with none the sustained load is given as 0.
         rates: loads beside shares of the sustained one at which latencies are taken.
     """
     events, decisions = stage.name("live-events"), await stage.decisions_topic(partition_count)
@@ -352,7 +360,7 @@ async def sustain(
             running = Running(stage, engine, decisions, partition_count)
             engine.go()
             return await sustain_running(
-                LoadedEngine(running, producer, events),
+                LoadedEngine(running, producer, events, event_bytes),
                 rate_max,
                 probe_seconds=probe_seconds,
                 latency_seconds=latency_seconds,
@@ -385,7 +393,7 @@ async def sustain_running(
     named |= {f"{fixed:,.0f}/s": fixed for fixed in rates}
     for name, wanted in named.items():
         played[name] = await loaded.play(wanted, latency_seconds)
-    found = await loaded.running.read(loaded.running.stage.workload, 0, loaded.sent, full=full)
+    found = await loaded.running.read(loaded.workload, 0, loaded.sent, full=full)
     latencies = {
         name: latency_of(load, start_s, found.append_ms[load.start : load.start + load.count])
         for name, (load, start_s, _) in played.items()

@@ -243,14 +243,11 @@ class Results:
             if not good:
                 lines.append(f"| {self.titles[name]} | left out: {_said(runs)} |" + " |" * 7)
                 continue
-            for load in good[0]["latencies"]:
-                at = [run["latencies"][load] for run in good if load in run["latencies"]]
-                lines.append(
-                    f"| {self.titles[name]} | {spread(good, 'rate')} | {load}"
-                    f" | {spread(at, 'rate')} | {spread(at, 'p50_ms')} | {spread(at, 'p99_ms')}"
-                    f" | {spread(at, 'p999_ms')} | {spread(at, 'max_ms')}"
-                    f" | {spread(at, 'sender_late_ms', 1)} |"
-                )
+            lines += [
+                f"| {self.titles[name]} | {spread(good, 'rate')} | {load}"
+                f" | {late_cells(good, load)} |"
+                for load in good[0]["latencies"]
+            ]
         return [*lines, ""]
 
     def _year_table(self) -> list[str]:
@@ -297,6 +294,26 @@ class Results:
                     else f"| {self.titles[name]} | left out: {_said(runs)} |" + " |" * 6
                 )
             lines.append("")
+            lines += self._late_table(kind.removeprefix("sweep ").partition(" (")[0])
+        return lines
+
+    def _late_table(self, kind: str) -> list[str]:
+        """Latencies of a sweep at one steady load."""
+        lines: list[str] = []
+        for late_kind, found in self.measured.items():
+            if late_kind.removeprefix("late ").partition(" (")[0] != kind:
+                continue
+            lines += ["| | events/s | p50 | p99 | p99.9 | max | load late |",
+                      "|---|---|---|---|---|---|---|"]  # fmt: skip
+            for name, runs in found.items():
+                good = [run for run in runs if "failed" not in run]
+                lines += [
+                    f"| {self.titles[name]} | {late_cells(good, load)} |"
+                    for load in (good[0]["latencies"] if good else ())
+                ]
+                if not good:
+                    lines.append(f"| {self.titles[name]} | left out: {_said(runs)} |" + " |" * 5)
+            lines.append("")
         return lines
 
     # ---- the chart ----
@@ -318,6 +335,15 @@ class Results:
             f" broker shares ({self.head['date']})",
             rows,
         )
+
+
+def late_cells(runs: Sequence[Mapping[str, Any]], load: str) -> str:
+    """The latencies of a load as cells of a row: its rate, milliseconds."""
+    at = [run["latencies"][load] for run in runs if load in run["latencies"]]
+    figures = ("rate", "p50_ms", "p99_ms", "p999_ms", "max_ms")
+    return " | ".join(
+        [*(spread(at, figure) for figure in figures), spread(at, "sender_late_ms", 1)]
+    )
 
 
 def bars(title: str, rows: Sequence[tuple[str, float, str]]) -> str:

@@ -50,7 +50,6 @@ class Stage:
     def __init__(self, declared_count: int, seed: int = 2018, *, broker: str | None = None) -> None:
         self.declared_count = declared_count
         self.workload = Workload(declared_count, seed)
-        self._seed = seed
         self._given = broker
         self._kafka = LocalKafka(heap_mb=BROKER_HEAP_MB)
         self._directory = tempfile.TemporaryDirectory(prefix="gatejoin-pipeline-")
@@ -104,6 +103,10 @@ class Stage:
         """A name that nothing on this stage has yet."""
         return f"{self._prefix}-{what}-{next(self._serial)}"
 
+    def workload_of(self, event_bytes: int) -> Workload:
+        """The job with events of a size; the decisions are the same."""
+        return Workload(self.declared_count, self.workload.seed, event_bytes)
+
     # ---- topics ----
 
     async def make_topic(self, name: str, partition_count: int, config: Mapping[str, str]) -> None:
@@ -153,7 +156,7 @@ class Stage:
         if key not in self._loaded:
             name = self.name("events")
             await self.make_topic(name, partition_count, FOREVER)
-            workload = Workload(self.declared_count, self._seed, event_bytes)
+            workload = self.workload_of(event_bytes)
             await asyncio.to_thread(
                 self.load_events, name, workload, count, partition_count, batch_records
             )

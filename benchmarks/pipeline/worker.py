@@ -183,6 +183,7 @@ async def worker_sustain(
     rate_max: float,
     *,
     partition_count: int = 2,
+    workers: int = 1,
     probe_seconds: float,
     latency_seconds: float,
     probes_max: int,
@@ -192,7 +193,7 @@ async def worker_sustain(
     """The load the worker keeps up with, and how late its answers are."""
     async with _topics(stage, partition_count) as (settings, counts):
         await asyncio.to_thread(stage.load_customs, settings.topic_prefix, counts["declarations"])
-        engine = Workers(stage, settings, 1)
+        engine = Workers(stage, settings, workers)
         with engine.started(), Producer(stage.broker) as producer:
             await engine.wait_ready()
             running = Running(stage, engine, settings.topic(topics.DECISIONS), partition_count)

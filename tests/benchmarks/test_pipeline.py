@@ -11,12 +11,14 @@ import numpy
 import pytest
 
 from benchmarks.pipeline import measure
+from benchmarks.pipeline.__main__ import MODES, Harness, Mode
 from benchmarks.pipeline.catalogue import BY_NAME, PEERS, MissingError
 from benchmarks.pipeline.judge import WrongError, judge, read_values
 from benchmarks.pipeline.measure import latency_of, probe_of
 from benchmarks.pipeline.produce import OpenLoop, Producer, event_batches
 from benchmarks.pipeline.results import Results, bars, spread
 from benchmarks.pipeline.stage import FOREVER, Stage
+from benchmarks.pipeline.worker import national_year
 from benchmarks.pipeline.workload import EVENT_BYTES, Workload, operators
 from core_ext.event_scanner import Scanner
 
@@ -161,6 +163,34 @@ def test_a_load_is_kept_up_with(kafka):
             assert late.max_ms >= late.p999_ms >= late.p50_ms >= 1
 
     asyncio.run(run())
+
+
+def test_sweeps_and_the_year_are_measured(kafka, tmp_path):
+    mode = Mode(**{**vars(MODES["sweeps"]), "events": EVENTS, "runs": 1, "partitions": (3,),
+                   "sweeps": ("partitions", "workers"), "probe_seconds": 0.5})  # fmt: skip
+    results = Results("make bench-e2e", {}, vars(mode))
+
+    async def run() -> None:
+        async with Stage(DECLARED, broker=kafka) as stage:
+            harness = Harness(mode, results, tmp_path)
+            await harness.sweep_traffic(stage)
+            await harness.measure("year", "year", "the year", national_year(stage, 0.001, 2))
+
+    asyncio.run(run())
+    for kind, names in {
+        "sweep partitions": ["partitions-3"],
+        "late partitions": ["partitions-3"],
+        "sweep workers (a burst, all rules)": ["workers-1", "workers-2"],
+        "late workers (all rules)": ["workers-1", "workers-2"],
+        "year": ["year"],
+    }.items():
+        assert list(results.measured[kind]) == names
+        for (figures,) in results.measured[kind].values():
+            assert "failed" not in figures
+    text = results.as_markdown()
+    assert "| 2 workers | 10,000 | " in text
+    assert "| 2 workers | 50,000 | " in text
+    assert "| 3 partitions | 50,000 | " in text
 
 
 def test_loading_keeps_the_order_of_a_partition(kafka, workload):
