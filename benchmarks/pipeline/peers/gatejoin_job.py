@@ -10,7 +10,6 @@ What it must never know: the rules of the gate.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import faust
+import msgspec
 import numpy
 from faust.types import EventT
 from faust.worker import Worker
@@ -37,8 +37,7 @@ DECISIONS = os.environ.get("PIPELINE_DECISIONS", "")
 # Of a partition: what may wait, and decisions on their way, one with the broker and one behind.
 WAITING_BYTES_MAX = 4 << 20
 UNDER_WAY_MAX = 2
-LINES_AT_ONCE = 100_000
-LINE_FIELDS = ("unit", "status", "locationCode")
+CHUNK_BYTES = 10_000_000
 BATCH_BYTES_MAX = 1 << 20
 
 HEAD = (
@@ -65,6 +64,14 @@ TEMPLATES = numpy.frombuffer(b"".join(HEAD + verdict for verdict in VERDICTS), n
 )
 
 
+class Declared(msgspec.Struct, gc=False):
+    """A line of the table."""
+
+    unit: str
+    status: str
+    locationCode: str  # noqa: N815, as the file has it
+
+
 class Table:
     """The declared containers: a unit's row, and by row its place and whether it is cleared."""
 
@@ -72,15 +79,13 @@ class Table:
         self.index = UnitIndex(path.stat().st_size // 100)
         places: list[NDArray[numpy.uint64]] = []
         cleared: list[NDArray[numpy.bool_]] = []
+        decoder = msgspec.json.Decoder(Declared)
         with path.open("rb") as lines:
-            while chunk := lines.readlines(LINES_AT_ONCE * 100):
-                rows = [json.loads(line) for line in chunk]
-                units, statuses, codes = (
-                    numpy.array([row[name] for row in rows], "S") for name in LINE_FIELDS
-                )
-                self.index.insert(units)
-                places.append(words(codes))
-                cleared.append(statuses == b"CLEARED")
+            while chunk := lines.read(CHUNK_BYTES) + lines.readline():
+                rows = decoder.decode_lines(chunk)
+                self.index.insert(numpy.array([row.unit for row in rows], "S"))
+                places.append(words(numpy.array([row.locationCode for row in rows], "S")))
+                cleared.append(numpy.array([row.status == "CLEARED" for row in rows]))
         self.place = numpy.concatenate(places)
         self.is_cleared = numpy.concatenate(cleared)
 
