@@ -59,8 +59,8 @@ WATCH_S = 1.0
 # milliseconds.
 FIGURES_S = 5.0
 # Commits of different partitions under way: while the broker stores the states of one, the engine
-# makes those of the next. With one at a time each waited for the other: the national year took a
-# tenth longer. A third gained nothing.
+# makes those of the next. With one at a time each waited for the other: half a national year took
+# a tenth longer. A third gained nothing.
 COMMITS_MAX = 2
 # How long the last commits may take when the worker stops. What was not committed then is read
 # again when the partition is taken over.

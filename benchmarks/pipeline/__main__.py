@@ -71,7 +71,7 @@ MODES = {
     # Ours and every peer, in about twenty minutes on two cores.
     "compare": Mode(2_000_000, 1_000_000, 3, (OURS, WORKER, *ALL_PEERS[1:]),
                     (OURS, WORKER, "plain-jvm", "flink"), ceilings.NAMES, (), 1.0, 4.0, 4, (), ()),
-    # How ours grows, in about forty minutes, half of them for the table of fifty million.
+    # How ours grows, in about forty minutes, a quarter of them for the tables.
     "sweeps": Mode(2_000_000, 1_000_000, 3, (), (), (), SWEEPS, 0.0, 4.0, 4,
                    (1_000_000, 10_000_000, 50_000_000), (1, 2, 4, 8, 16, 32)),
 }  # fmt: skip
