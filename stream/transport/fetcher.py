@@ -322,3 +322,14 @@ class RunConsumer(aiokafka.AIOKafkaConsumer):  # type: ignore[misc]
             raise KafkaError("the background fetch has died; see the log above")
         with fetcher._subscriptions.fetch_context():
             return await cast(RunFetcher, fetcher).fetched_runs(partitions, timeout)
+
+    async def seek_to_committed(self, *partitions: TopicPartition) -> dict[TopicPartition, Any]:
+        """As aiokafka's, which leaves a partition without a committed offset where it is: it goes
+        back to its beginning. Faust throws away what a fetch brought while a rebalance was under
+        way and relies on this call to bring it again; it would be lost.
+        """
+        committed = await super().seek_to_committed(*partitions)
+        uncommitted = [partition for partition, offset in committed.items() if not offset]
+        if uncommitted:
+            await self.seek_to_beginning(*uncommitted)
+        return cast(dict[TopicPartition, Any], committed)

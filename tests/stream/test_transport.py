@@ -147,6 +147,48 @@ def test_nothing_is_committed_before_it_is_acknowledged_and_a_restart_carries_on
     asyncio.run(scenario())
 
 
+def test_what_a_rebalance_threw_away_comes_again(kafka: str, topic_prefix: str) -> None:
+    """Faust reads on while partitions are assigned anew, drops what that brought, and seeks to the
+    committed offsets; of two partitions here one has none."""
+    topic = topic_prefix + "events"
+    with_offset, without = TopicPartition(topic, 0), TopicPartition(topic, 1)
+
+    async def scenario() -> None:
+        await make_topic(kafka, topic, partitions=2)
+        await send(kafka, topic, events(100))
+        await send(kafka, topic, [(key, value, 1, ms) for key, value, _, ms in events(100)])
+        consumer = RunConsumer(
+            topic,
+            bootstrap_servers=kafka,
+            group_id=topic,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+        )
+        await consumer.start()
+
+        async def read_all() -> dict[TopicPartition, int]:
+            """Reads to the end of both; says where each began."""
+            begins: dict[TopicPartition, int] = {}
+            ends: dict[TopicPartition, int] = {}
+            deadline = time.monotonic() + 30
+            while set(ends.values()) != {100} or len(ends) < 2:
+                assert time.monotonic() < deadline, (begins, ends)
+                for partition, runs in (await consumer.get_runs(1.0)).items():
+                    begins.setdefault(partition, runs[0].run.base_offset)
+                    ends[partition] = runs[-1].run.last_offset + 1
+            return begins
+
+        try:
+            assert await read_all() == {with_offset: 0, without: 0}
+            await consumer.commit({with_offset: 40})
+            assert await consumer.seek_to_committed() == {with_offset: 40, without: None}
+            assert await read_all() == {with_offset: 40, without: 0}
+        finally:
+            await consumer.stop()
+
+    asyncio.run(scenario())
+
+
 def test_rolled_back_transactions_never_happened(kafka: str, topic_prefix: str) -> None:
     topic = topic_prefix + "events"
 
