@@ -308,9 +308,16 @@ class Gate(Service):
         return membership is not None and membership.has_lease
 
     def _fenced(self, number: int) -> None:
-        """Another worker has taken a partition over: it is let go of until it is assigned anew."""
+        """Another worker has taken a partition over: it is let go of until it is assigned anew.
+
+        That may be at once: a former owner's fence, asked for before the partition was ours, can
+        come up after our own, and then nobody would answer for it.
+        """
         self._taken.add(number)
         self._drop(number)
+        membership = self._membership()
+        if membership is not None:
+            membership.rejoin()
 
     def _drop(self, number: int) -> None:
         """Lets go of a partition at once; its state is forgotten as soon as the engine is free."""
@@ -400,7 +407,7 @@ class Gate(Service):
             if not owned.is_ready
         ]
         reasons += [
-            f"partition {number}: taken over by another worker; the group has not said so yet"
+            f"partition {number}: taken over by another worker; the group is asked whose it is"
             for number in sorted(self._taken)
         ]
         return reasons

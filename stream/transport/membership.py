@@ -17,10 +17,16 @@ asks to join with the old place, as in a rebalance, the group says so itself (FE
 
 What else the group refuses for good aiokafka keeps for whoever reads records next, and does nothing
 until then; a worker that has no partitions yet reads none, so it is remembered here.
+
+The gate learns from the fence that another has taken a partition, mostly before the group says so.
+It asks the group anew then (``rejoin``), since the other may have lost the partition itself: what a
+worker asked of a broker while the partition was still its own may be done after the next owner's.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from typing import Any
 
@@ -53,11 +59,17 @@ class Membership(GroupCoordinator):  # type: ignore[misc]
         self.is_name_taken = False
         #: Why the group refuses this member for good, if it does.
         self.refusal: KafkaError | None = None
+        self._own_loop = asyncio.get_running_loop()
 
     @property
     def has_lease(self) -> bool:
         """Whether the group can't have given this member's partitions away yet."""
         return bool(clock_s() - self.confirmed_at < self._session_timeout_ms / 1000)
+
+    def rejoin(self) -> None:
+        """Asks the group anew which partitions are this member's; to be called in any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the worker ends
+            self._own_loop.call_soon_threadsafe(self.request_rejoin)
 
     async def _send_req(self, request: Any) -> Any:
         asked_at = clock_s()

@@ -29,13 +29,15 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import TopicPartition
 
 from core_ext.record_batch import CODECS
+from stream import topics
+from stream.fence import Fence
 from stream.local_kafka import LocalKafka
 from stream.national_year.year import NationalYear
 from stream.replay import replay
 from stream.settings import Settings
 from stream.topic_reader import start_consumer
 from stream.topics import ensure_topics
-from tests.stream.kafka_tools import WAIT_S_MAX, read, send
+from tests.stream.kafka_tools import WAIT_S_MAX, emission, read, send
 
 PARTITIONS = 3
 SCALE = 0.002
@@ -352,6 +354,34 @@ def test_a_killed_worker_loses_doubles_and_changes_nothing(
         year.send_events(half, len(year.events), "none", 5000)
         worker.until("everything committed", year.is_committed)
         assert worker.stop() == 0
+    assert_same(year.published(), year.replayed(tmp_path))
+
+
+def test_a_fence_that_comes_late_leaves_no_partition_without_an_owner(
+    kafka: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    """What a former owner asked of the coordinator while the partition was its own is done when
+    another owns it: the owner is refused, though the group has given the partition to nobody else.
+    """
+    year = Year(kafka, topic_prefix)
+    year.send_customs()
+    half = len(year.events) // 2
+    with running(kafka, topic_prefix, tmp_path / "worker.log") as worker:
+        year.send_events(0, half, "lz4", 60)
+        worker.until_answered(half)
+
+        async def take_all() -> None:
+            async with emission(kafka) as sender:
+                for number in range(PARTITIONS):
+                    outputs = [(year.settings.topic(topics.DECISIONS), number)]
+                    await Fence(sender.client).take(f"{year.settings.group_id}-{number}", outputs)
+
+        asyncio.run(take_all())
+        year.send_events(half, len(year.events), "none", 5000)
+        worker.until("everything committed", year.is_committed)
+        worker.until_ready()
+        assert worker.stop() == 0
+    assert worker.tail().count("has been taken over by another worker") == PARTITIONS
     assert_same(year.published(), year.replayed(tmp_path))
 
 
