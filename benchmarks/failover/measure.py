@@ -22,9 +22,10 @@ import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+import orjson
 from aiokafka.partitioner import murmur2
 from aiokafka.structs import TopicPartition
 
@@ -37,7 +38,9 @@ from stream.local_kafka import LocalKafka, ports_choose
 from stream.moments import utc_text
 from stream.policy import load_policy
 from stream.settings import Settings
+from stream.topic_reader import start_consumer
 from stream.topics import ensure_topics
+from stream.transport import RunConsumer
 
 PARTITIONS = 8
 SESSION_TIMEOUT_S = 6.0
@@ -46,6 +49,11 @@ OPERATOR, LOCATION = "BENCH-01", "GATE-1"
 POLL_S = 0.02
 WAIT_S_MAX = 180.0
 SENT_AT_ONCE = 20_000
+# Checks that come due within this time are sent together.
+TICK_S = 0.02
+# A broker that was just started compiles its own code for half a minute, which takes up to a core:
+# one that has run for a while does not, so nobody is killed before.
+WARM_UP_S = 30.0
 # How long answers are timed.
 LATENCY_S = 15.0
 
@@ -212,52 +220,67 @@ async def send_backlog(settings: Settings, units: int, event_types: tuple[str, .
 
 
 class Checks:
-    """Sends checks of new containers at a steady rate and notes when each was sent."""
+    """Sends checks of new containers at a steady rate and notes when each was sent.
 
-    def __init__(self, settings: Settings, producer: AIOKafkaProducer, rate: float) -> None:
-        self.settings, self.producer, self.rate = settings, producer, rate
+    The machine has two cores for a broker, two workers and this, so this must be light: what came
+    due within TICK_S goes in one batch for each partition.
+    """
+
+    def __init__(self, settings: Settings, emission: Emission, rate: float) -> None:
+        self.settings, self.emission, self.rate = settings, emission, rate
         self.serial = 0
         self.sent_s: dict[tuple[int, int], float] = {}
-
-    async def send(self, event_type: str, unit: str) -> None:
-        partition = partition_of(unit.encode(), PARTITIONS)
-        now_s = time.time()
-        where = await self.producer.send_and_wait(
-            self.settings.topic(topics.PORT_EVENTS),
-            event_of(event_type, unit, utc_text(int(now_s * 1e6))),
-            unit.encode(),
-            partition,
-        )
-        self.sent_s[partition, where.offset] = now_s
 
     async def run(self) -> None:
         """Until cancelled."""
         due = time.monotonic()
-        under_way: set[asyncio.Task[None]] = set()
+        topic = self.settings.topic(topics.PORT_EVENTS)
         while True:
-            self.serial += 1
-            task = asyncio.create_task(self.send("GATE_CHECK", f"CHECK{self.serial:09}"))
-            under_way.add(task)
-            task.add_done_callback(under_way.discard)
-            due += 1 / self.rate
+            due += TICK_S
             await asyncio.sleep(max(0.0, due - time.monotonic()))
+            await self.emission.wait_room()
+            now_s, run, counts = time.time(), OutputRun(), [0] * PARTITIONS
+            moment = utc_text(int(now_s * 1e6))
+            for _ in range(round(self.rate * TICK_S)):
+                self.serial += 1
+                unit = f"CHECK{self.serial:09}"
+                partition = partition_of(unit.encode(), PARTITIONS)
+                counts[partition] += 1
+                run.append(
+                    unit.encode(),
+                    event_of("GATE_CHECK", unit, moment),
+                    partition,
+                    int(now_s * 1000),
+                )
+            for partition in run.partitions():
+                (sent,) = self.emission.submit(topic, partition, encode_output(run, partition))
+                sent.add_done_callback(partial(self._taken, partition, counts[partition], now_s))
+
+    def _taken(self, partition: int, count: int, now_s: float, sent: asyncio.Future[int]) -> None:
+        if not sent.cancelled() and sent.exception() is None:
+            end = sent.result()
+            self.sent_s.update(((partition, end - 1 - i), now_s) for i in range(count))
 
 
 class Answers:
     """Reads decisions and notes when the broker took each."""
 
-    def __init__(self, settings: Settings, consumer: AIOKafkaConsumer) -> None:
+    def __init__(self, settings: Settings, consumer: RunConsumer) -> None:
         self.settings, self.consumer = settings, consumer
         self.taken_s: dict[tuple[int, int], float] = {}  # by the event that brought it about
 
     async def run(self) -> None:
         """Until cancelled."""
-        async for record in self.consumer:
-            trigger = json.loads(record.value)["trigger"]
-            if trigger is not None and trigger["topic"].endswith(topics.PORT_EVENTS):
-                self.taken_s.setdefault(
-                    (trigger["partition"], trigger["offset"]), record.timestamp / 1000
-                )
+        port_events = self.settings.topic(topics.PORT_EVENTS)
+        while True:
+            for runs in (await self.consumer.get_runs(1.0)).values():
+                for fetched in runs:
+                    for _, value, _, timestamp_ms in fetched.run:
+                        trigger = orjson.loads(value or b"{}")["trigger"]
+                        if trigger is not None and trigger["topic"] == port_events:
+                            self.taken_s.setdefault(
+                                (trigger["partition"], trigger["offset"]), timestamp_ms / 1000
+                            )
 
 
 @contextlib.asynccontextmanager
@@ -266,17 +289,14 @@ async def traffic(
 ) -> AsyncIterator[tuple[Checks, Answers]]:
     """Makes topics and an operator, sends ``units`` entries, then checks until the block ends."""
     counts = await ensure_topics(settings)
-    producer = AIOKafkaProducer(
-        bootstrap_servers=settings.broker, linger_ms=1, max_batch_size=1 << 18
+    await send_all(
+        settings, topics.OPERATORS, [(OPERATOR.encode(), OPERATOR_RECORD)], counts[topics.OPERATORS]
     )
-    consumer = AIOKafkaConsumer(bootstrap_servers=settings.broker, auto_offset_reset="latest")
-    await producer.start()
-    await consumer.start()
+    emission = Emission(client_options(settings), client_id="failover-checks")
+    await emission.start()
+    consumer = await start_consumer(settings, "failover-answers")
     tasks: list[asyncio.Task[None]] = []
     try:
-        await producer.send_and_wait(
-            settings.topic(topics.OPERATORS), OPERATOR_RECORD, OPERATOR.encode()
-        )
         consumer.assign(
             [
                 TopicPartition(settings.topic(topics.DECISIONS), number)
@@ -284,7 +304,7 @@ async def traffic(
             ]
         )
         await consumer.seek_to_end()
-        checks, answers = Checks(settings, producer, rate), Answers(settings, consumer)
+        checks, answers = Checks(settings, emission, rate), Answers(settings, consumer)
         await send_backlog(settings, units, ("GET_IN",))
         tasks = [asyncio.create_task(checks.run()), asyncio.create_task(answers.run())]
         yield checks, answers
@@ -292,7 +312,7 @@ async def traffic(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await producer.stop()
+        await emission.stop()
         await consumer.stop()
 
 
@@ -346,6 +366,7 @@ async def fail_overs(
                     worker.start()
                 for worker in workers:
                     await worker.until_ready()
+                await asyncio.sleep(WARM_UP_S)
                 for number in range(rounds):
                     await until_answered_since(checks, answers, time.time())
                     victim = workers[number % 2]
