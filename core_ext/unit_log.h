@@ -202,9 +202,11 @@ static void unit_restore(engine *engine_, uint32_t partition, const record_view 
     uint32_t count = state_count(&reader, 1);
     unit_events_make_array(&engine_->arena_, unit_, count);
     uint32_t *handles = unit_events_array(&engine_->arena_, unit_);
-    state_event read = {.time_us = 0};
+    state_event read; /* each reading sets what its bits tell of; all of it is near a kilobyte */
+    int64_t previous_us = 0;
     for (uint32_t i = 0; i < count; i++) {
-        state_read_event(&reader, names, read.time_us, &read);
+        state_read_event(&reader, names, previous_us, &read);
+        previous_us = read.time_us;
         handles[i] = event_from_state(&engine_->arena_, &read, rows[read.operator_place],
                                       rows[names->operator_count + read.location_place]);
         const event *event_ = event_at(&engine_->arena_, handles[i]);
