@@ -36,15 +36,31 @@ static inline int declaration_number_of_key(const record_view *record, uint64_t 
     return 1;
 }
 
-/* The first unit in the text of a declaration, as it is most often written. */
-static inline unit_key first_unit_of_text(const unit_index *index, const record_view *record)
+/* Where `what` is in a text; tried first is `*place`, where it was in the text before, as records
+ * that follow each other are mostly written alike. NULL if it is nowhere. */
+static inline const uint8_t *find_where_it_was(const uint8_t *in, uint64_t size, const char *what,
+                                               uint64_t length, uint64_t *place)
+{
+    if (*place + length <= size && !memcmp(in + *place, what, length))
+        return in + *place;
+    const uint8_t *found = (const uint8_t *)memmem(in, size, what, length);
+    if (found)
+        *place = (uint64_t)(found - in);
+    return found;
+}
+
+/* The first unit in the text of a declaration, as it is most often written. `places` are those of
+ * the record before. */
+static inline unit_key first_unit_of_text(const unit_index *index, const record_view *record,
+                                          uint64_t places[2])
 {
     static const char before[] = "\"unit\":\"", container[] = "\"CONTAINER\"";
     unit_key none = {.bits = UNIT_KEY_INVALID};
     if (record->value_length <= 0)
         return none;
     uint64_t size = (uint64_t)record->value_length;
-    const uint8_t *name = (const uint8_t *)memmem(record->value, size, before, sizeof before - 1);
+    const uint8_t *name =
+        find_where_it_was(record->value, size, before, sizeof before - 1, &places[0]);
     if (!name)
         return none;
     name += sizeof before - 1;
@@ -54,7 +70,8 @@ static inline unit_key first_unit_of_text(const unit_index *index, const record_
         return none;
     size -= (uint64_t)(end - name);
     return unit_index_key(index, name, (uint32_t)(end - name),
-                          !memmem(end, size, container, sizeof container - 1));
+                          !find_where_it_was(end, size, container, sizeof container - 1,
+                                             &places[1]));
 }
 
 /* The same for declarations: their numbers are looked up together, and the units that they name
@@ -65,10 +82,11 @@ static void look_ahead_of_declarations(const engine *engine_, const record_view 
     const unit_index *index = &engine_->units.index;
     uint64_t numbers[LOOK_AHEAD];
     unit_key keys[LOOK_AHEAD];
+    uint64_t places[2] = {0, 0};
     uint32_t number_count = 0;
     for (uint32_t i = 0; i < count; i++) {
         number_count += (uint32_t)declaration_number_of_key(&records[i], &numbers[number_count]);
-        keys[i] = first_unit_of_text(index, &records[i]);
+        keys[i] = first_unit_of_text(index, &records[i], places);
     }
     number_table_touch(&engine_->customs.declaration_rows, numbers, number_count);
     unit_index_touch(index, keys, count);
