@@ -65,10 +65,12 @@ def busy(installation):
     reports, rejects, an operator of whom nothing comes."""
     installation.register("CM-02")
     installation.send("port-events", events(20, 0))
-    installation.send("port-events", [("X", b'{"operatorID":"HP-01"}')] * 3)
     installation.send("declarations", [("1", b"{}")])
     with traffic(installation, "HP-01"):
         installation.wait_for("gatejoin:gate_answers:rate5m > 0")
+        # Until a worker has the operator's own record, what it refuses is nobody's.
+        installation.wait_for('count(gatejoin_operator_events_total{operator="HP-01"} > 0) == 2')
+        installation.send("port-events", [("X", b'{"operatorID":"HP-01"}')] * 3)
         installation.send("holds", [("H", HOLD)])
         installation.wait_for("gatejoin:movements:sum > 0")
         installation.send("port-events", events(20, 20))  # a rate needs samples that differ
@@ -78,6 +80,7 @@ def busy(installation):
             "gatejoin_customs_rejects_total > 0",
             "sum(increase(gatejoin_exit_reports_total[1h])) > 0",
             "sum(delta(gatejoin:movements:sum[1h])) > 0",
+            'rate(gatejoin_operator_rejects_total{operator="HP-01"}[5m]) >= 0',
         ):
             installation.wait_for(expression)
         yield installation
