@@ -233,28 +233,26 @@ class Checks:
 
     async def run(self) -> None:
         """Until cancelled."""
-        due = time.monotonic()
+        started = time.monotonic()
         topic = self.settings.topic(topics.PORT_EVENTS)
         while True:
-            due += TICK_S
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            await asyncio.sleep(TICK_S)
             await self.emission.wait_room()
-            now_s, run, counts = time.time(), OutputRun(), [0] * PARTITIONS
+            now_s, run = time.time(), OutputRun()
             moment = utc_text(int(now_s * 1e6))
-            for _ in range(round(self.rate * TICK_S)):
+            while self.serial < (time.monotonic() - started) * self.rate:
                 self.serial += 1
                 unit = f"CHECK{self.serial:09}"
-                partition = partition_of(unit.encode(), PARTITIONS)
-                counts[partition] += 1
                 run.append(
                     unit.encode(),
                     event_of("GATE_CHECK", unit, moment),
-                    partition,
+                    partition_of(unit.encode(), PARTITIONS),
                     int(now_s * 1000),
                 )
             for partition in run.partitions():
-                (sent,) = self.emission.submit(topic, partition, encode_output(run, partition))
-                sent.add_done_callback(partial(self._taken, partition, counts[partition], now_s))
+                for batch in encode_output(run, partition):
+                    (sent,) = self.emission.submit(topic, partition, [batch])
+                    sent.add_done_callback(partial(self._taken, partition, batch[1], now_s))
 
     def _taken(self, partition: int, count: int, now_s: float, sent: asyncio.Future[int]) -> None:
         if not sent.cancelled() and sent.exception() is None:
