@@ -109,6 +109,7 @@ UNKNOWN_UNIT = -1
 
 cdef int64_t PIECES_MAX = 999999999
 cdef int64_t GRAMS_MAX = 999999999999
+cdef uint64_t DECLARATION_NUMBER_MAX = 999999999999
 cdef int64_t DAY_US = 86400000000
 
 
@@ -143,6 +144,21 @@ cdef object codes(str what, values, int64_t count, int limit, tuple words):
     if unfit >= 0:
         raise ValueError(f"{what}[{unfit}] is {view[unfit]}; there are 0 to {limit - 1}:"
                          f" {', '.join(words[:limit])}")
+    return values
+
+
+cdef object declaration_numbers_in(str what, values, int64_t count):
+    """A uint64 column of declaration numbers, which have 12 digits."""
+    column(what, values, numpy.uint64, count)
+    cdef const uint64_t[::1] view = values
+    cdef int64_t i, unfit = -1
+    with nogil:
+        for i in range(view.shape[0]):
+            if view[i] > DECLARATION_NUMBER_MAX:
+                unfit = i
+                break
+    if unfit >= 0:
+        raise ValueError(f"{what}[{unfit}] is {view[unfit]}; a declaration number has 12 digits")
     return values
 
 
@@ -253,8 +269,8 @@ cdef class ClearanceJoin:
             How many took effect.
 
         Raises:
-            TypeError, ValueError: a column has another dtype or length, or a code, unit or offset
-                that does not fit; nothing was taken.
+            TypeError, ValueError: a column has another dtype or length, or a number, code, unit or
+                offset that does not fit; nothing was taken.
         """
         cdef join_declarations columns
         cdef list owners = []
@@ -263,7 +279,7 @@ cdef class ClearanceJoin:
         columns.units.numbers = columns.units.names = columns.units.unit_types = NULL
         columns.units.offsets = columns.status_us = columns.pieces = columns.weight_grams = NULL
         columns.shared = NULL
-        column("numbers", numbers, numpy.uint64, -1)
+        declaration_numbers_in("numbers", numbers, -1)
         count = len(numbers)
         columns.numbers = <const uint64_t *> address(numbers)
         columns.versions = <const int64_t *> address(
@@ -342,7 +358,7 @@ cdef class ClearanceJoin:
                 raise ValueError(f"units: as many as there are holds, {count}, are wanted")
         else:
             columns.declaration_numbers = <const uint64_t *> address(
-                column("declaration_numbers", declaration_numbers, numpy.uint64, count))
+                declaration_numbers_in("declaration_numbers", declaration_numbers, count))
             if count == 0:
                 return 0
         with nogil:

@@ -89,12 +89,14 @@ static void due_visits(engine *engine_, uint32_t unit_row, int64_t clock_us)
     free(starts.handles);
 }
 
-/* A declaration whose transits may be overdue some day. */
-static inline int is_timed_transit(const declaration *declaration_)
+/* Where and by when the goods of a declaration are due that may be overdue some day, or NULL. */
+static inline const transit *timed_transit(const arena *arena_, const declaration *declaration_)
 {
-    return declaration_->direction == DIRECTION_TRANSIT &&
-           declaration_->status != STATUS_CANCELLED && declaration_->destination &&
-           declaration_->arrive_by_us != NO_TIME;
+    const transit *transit_ = declaration_transit(arena_, declaration_);
+    return transit_ && declaration_->status != STATUS_CANCELLED &&
+                   transit_->arrive_by_us != NO_TIME
+               ? transit_
+               : NULL;
 }
 
 /* Sets a timer for the next transit of a unit that may become overdue; when it fires, for the one
@@ -106,10 +108,11 @@ static void transit_watch(engine *engine_, partition_state *partition, uint32_t 
     for (uint32_t handle = unit_->lines; handle;) {
         const line *line_ = line_at(&engine_->arena_, handle);
         handle = line_->next_of_unit;
-        const declaration *declaration_ = &engine_->customs.declarations[line_->declaration];
-        if (is_timed_transit(declaration_) && declaration_->arrive_by_us > partition->clock_us &&
-            declaration_->arrive_by_us < next_us)
-            next_us = declaration_->arrive_by_us;
+        const transit *transit_ =
+            timed_transit(&engine_->arena_, line_declaration(&engine_->customs, line_));
+        if (transit_ && transit_->arrive_by_us > partition->clock_us &&
+            transit_->arrive_by_us < next_us)
+            next_us = transit_->arrive_by_us;
     }
     if (next_us != INT64_MAX && next_us != unit_->timer_us) {
         unit_->timer_us = next_us;
@@ -126,8 +129,9 @@ static void due_transits(engine *engine_, uint32_t unit_row, int64_t clock_us)
     for (uint32_t handle = unit_->lines; handle;) {
         const line *line_ = line_at(arena_, handle);
         handle = line_->next_of_unit;
-        const declaration *declaration_ = &engine_->customs.declarations[line_->declaration];
-        if (!is_timed_transit(declaration_) || declaration_->arrive_by_us > clock_us)
+        const declaration *declaration_ = line_declaration(&engine_->customs, line_);
+        const transit *transit_ = timed_transit(arena_, declaration_);
+        if (!transit_ || transit_->arrive_by_us > clock_us)
             continue;
         /* The latest leaving of any of its lines of this unit elsewhere than the destination. */
         const event *left = NULL;
@@ -135,7 +139,7 @@ static void due_transits(engine *engine_, uint32_t unit_row, int64_t clock_us)
             const line *elsewhere = line_at(arena_, other);
             other = elsewhere->next_of_unit;
             if (elsewhere->declaration != line_->declaration ||
-                elsewhere->location == declaration_->destination)
+                elsewhere->location == transit_->destination)
                 continue;
             const event *leaving = latest_leaving(&view, elsewhere->location,
                                                   declaration_->direction,
@@ -145,10 +149,10 @@ static void due_transits(engine *engine_, uint32_t unit_row, int64_t clock_us)
         }
         if (!left)
             continue;
-        if (stock_at(&view, declaration_->destination, FOR_EVER).latest_in_us >= left->time_us)
+        if (stock_at(&view, transit_->destination, FOR_EVER).latest_in_us >= left->time_us)
             continue; /* it has arrived */
         text event_id = {event_id_bytes(left), left->event_id_length};
-        due_add(engine_, declaration_->arrive_by_us, unit_row,
+        due_add(engine_, transit_->arrive_by_us, unit_row,
                 unit_events_find(arena_, unit_, left->operator_row, event_id),
                 declaration_->number);
     }

@@ -9,13 +9,13 @@
 #ifndef GATEJOIN_CUSTOMS_TABLES_H
 #define GATEJOIN_CUSTOMS_TABLES_H
 
+#include "declaration_table.h"
 #include "lookup_tables.h"
 #include "memory.h"
 #include "record_types.h"
 #include "seal_sets.h"
 #include "units.h"
 
-#define NO_VERSION (-1)
 #define NO_LOCATION 0 /* location rows count from 1 in everything that stores one */
 
 typedef struct {
@@ -32,23 +32,17 @@ typedef struct {
     uint32_t declaration;         /* declaration row */
     uint32_t next_of_unit;        /* arena handle, 0 none */
     uint32_t next_of_declaration; /* arena handle, 0 none */
-    uint32_t location;
+    uint32_t location : 29;       /* locations are thousands */
+    uint32_t shared : 1;
+    uint32_t transit_end : 1;     /* the line that section 3 adds at a transit's destination */
+    uint32_t has_quantities : 1;  /* line_quantities lie behind it */
     uint32_t seals;               /* seal_block, 0 none */
-    uint64_t pieces : 56;
-    uint64_t shared : 1;
-    uint64_t transit_end : 1;     /* the line that section 3 adds at a transit's destination */
-    int64_t weight_grams;
 } line;
 
+/* Lots have them, most containers do not: all lines of a declaration or none. */
 typedef struct {
-    uint64_t number;
-    int64_t version; /* NO_VERSION: only referred to by a hold */
-    int64_t registered_us, status_us, arrive_by_us;
-    uint32_t location, destination;
-    uint32_t lines; /* first line (arena handle) */
-    uint32_t holds; /* first hold on the declaration (hold row + 1) */
-    uint8_t direction, status;
-} declaration;
+    int64_t pieces, weight_grams;
+} line_quantities;
 
 typedef struct {
     int64_t version;
@@ -66,12 +60,7 @@ typedef struct {
     uint64_t operator_capacity;
     hold *holds;
     uint64_t hold_capacity;
-    number_table declaration_rows;
-    declaration *declarations;
-    uint64_t declaration_capacity;
-    uint32_t declaration_count; /* rows in use or free */
-    uint32_t *free_declarations;
-    uint64_t free_declaration_count, free_declaration_capacity;
+    declaration_table declarations;
     uint64_t line_count;
     seal_list scratch_seals;
 } customs_tables;
@@ -79,6 +68,39 @@ typedef struct {
 static inline line *line_at(const arena *arena_, uint32_t handle)
 {
     return (line *)arena_at(arena_, handle);
+}
+
+static inline uint64_t line_bytes(int has_quantities)
+{
+    return sizeof(line) + (has_quantities ? sizeof(line_quantities) : 0);
+}
+
+/* What is declared in a line: zeros where nothing is. */
+static inline line_quantities line_declared(const line *line_)
+{
+    line_quantities none = {0, 0};
+    return line_->has_quantities ? *(const line_quantities *)(const void *)(line_ + 1) : none;
+}
+
+static inline void line_declare_more(line *line_, int64_t pieces, int64_t weight_grams)
+{
+    if (!line_->has_quantities)
+        return;
+    line_quantities *declared = (line_quantities *)(void *)(line_ + 1);
+    declared->pieces += pieces;
+    declared->weight_grams += weight_grams;
+}
+
+static inline const declaration *line_declaration(const customs_tables *tables, const line *line_)
+{
+    return &tables->declarations.rows[line_->declaration];
+}
+
+/* The other end of a TRANSIT with a destination, or NULL. */
+static inline const transit *declaration_transit(const arena *arena_,
+                                                 const declaration *declaration_)
+{
+    return declaration_->transit ? (const transit *)arena_at(arena_, declaration_->transit) : NULL;
 }
 
 static inline int is_pass_status(uint8_t status)
@@ -150,39 +172,17 @@ static int customs_remove_operator(customs_tables *tables, const uint8_t *key, u
 
 /* ---- declarations ---------------------------------------------------------------------------- */
 
-static uint32_t declaration_row_for(customs_tables *tables, uint64_t number)
-{
-    uint32_t row = number_table_find(&tables->declaration_rows, number);
-    if (row != NO_ROW)
-        return row;
-    if (tables->free_declaration_count) {
-        row = tables->free_declarations[--tables->free_declaration_count];
-    } else {
-        row = tables->declaration_count++;
-        tables->declarations = (declaration *)memory_grow(
-            tables->declarations, &tables->declaration_capacity, tables->declaration_count,
-            sizeof *tables->declarations, "declarations");
-    }
-    tables->declarations[row] = (declaration){.number = number, .version = NO_VERSION};
-    number_table_put(&tables->declaration_rows, number, row);
-    return row;
-}
-
 static void declaration_release_if_unknown(customs_tables *tables, uint32_t row)
 {
-    declaration *declaration_ = &tables->declarations[row];
-    if (declaration_->version != NO_VERSION || declaration_->holds)
-        return;
-    number_table_remove(&tables->declaration_rows, declaration_->number);
-    tables->free_declarations = (uint32_t *)memory_grow(
-        tables->free_declarations, &tables->free_declaration_capacity,
-        tables->free_declaration_count + 1, 4, "declarations");
-    tables->free_declarations[tables->free_declaration_count++] = row;
+    const declaration *declaration_ = &tables->declarations.rows[row];
+    if (declaration_->version == NO_VERSION && !declaration_->holds)
+        declaration_remove(&tables->declarations, row);
 }
 
-/* Takes all lines of a declaration off their units; the units are left in `touched`. */
-static void declaration_drop_lines(customs_tables *tables, unit_table *units, arena *arena_,
-                                   declaration *declaration_, unit_rows *touched)
+/* Takes back all that a version said but the holds: its lines come off their units, which are left
+ * in `touched`. */
+static void declaration_clear(customs_tables *tables, unit_table *units, arena *arena_,
+                              declaration *declaration_, unit_rows *touched)
 {
     uint32_t handle = declaration_->lines;
     while (handle) {
@@ -194,17 +194,20 @@ static void declaration_drop_lines(customs_tables *tables, unit_table *units, ar
         *link = line_->next_of_unit;
         touch_unit(touched, units, line_->unit);
         seal_block_release(arena_, line_->seals);
-        arena_release(arena_, handle, sizeof *line_);
+        arena_release(arena_, handle, line_bytes(line_->has_quantities));
         tables->line_count--;
         handle = next;
     }
     declaration_->lines = 0;
+    if (declaration_->transit)
+        arena_release(arena_, declaration_->transit, sizeof(transit));
+    declaration_->transit = 0;
 }
 
 /* The line of a declaration for a unit at a location, new if need be. */
 static line *declaration_line(customs_tables *tables, unit_table *units, arena *arena_,
                               uint32_t declaration_row_, uint32_t unit_row, uint32_t location,
-                              int *was_new)
+                              int has_quantities, int *was_new)
 {
     for (uint32_t handle = units->rows[unit_row].lines; handle;) {
         line *line_ = line_at(arena_, handle);
@@ -214,18 +217,20 @@ static line *declaration_line(customs_tables *tables, unit_table *units, arena *
         }
         handle = line_->next_of_unit;
     }
-    declaration *declaration_ = &tables->declarations[declaration_row_];
-    uint32_t handle = arena_allocate(arena_, sizeof(line));
+    declaration *declaration_ = &tables->declarations.rows[declaration_row_];
+    unit *unit_ = &units->rows[unit_row];
+    uint32_t handle = arena_allocate(arena_, line_bytes(has_quantities));
     line *line_ = line_at(arena_, handle);
-    memset(line_, 0, sizeof *line_);
-    line_->unit = unit_row;
-    line_->declaration = declaration_row_;
-    line_->location = location;
-    line_->next_of_unit = units->rows[unit_row].lines;
-    units->rows[unit_row].lines = handle;
-    units->rows[unit_row].in_transit |= declaration_->direction == DIRECTION_TRANSIT;
-    line_->next_of_declaration = declaration_->lines;
-    declaration_->lines = handle;
+    *line_ = (line){.unit = unit_row,
+                    .declaration = declaration_row_,
+                    .next_of_unit = unit_->lines,
+                    .next_of_declaration = declaration_->lines,
+                    .location = location & ((1u << 29) - 1),
+                    .has_quantities = has_quantities != 0};
+    if (has_quantities)
+        memset(line_ + 1, 0, sizeof(line_quantities));
+    unit_->lines = declaration_->lines = handle;
+    unit_->in_transit |= declaration_->direction == DIRECTION_TRANSIT;
     tables->line_count++;
     *was_new = 1;
     return line_;
@@ -251,55 +256,62 @@ static void line_unite_seals(customs_tables *tables, arena *arena_, line *line_,
 static int customs_put_declaration(customs_tables *tables, unit_table *units, arena *arena_,
                                    const declaration_record *record, unit_rows *touched)
 {
-    uint32_t row = declaration_row_for(tables, record->number);
-    declaration *declaration_ = &tables->declarations[row];
+    uint32_t row = declaration_find_or_add(&tables->declarations, record->number);
+    declaration *declaration_ = &tables->declarations.rows[row];
     if (record->version <= declaration_->version)
         return 0;
-    declaration_drop_lines(tables, units, arena_, declaration_, touched);
+    declaration_clear(tables, units, arena_, declaration_, touched);
     declaration_->version = record->version;
-    declaration_->direction = record->direction;
-    declaration_->status = record->status;
+    declaration_->direction = record->direction & 3;
+    declaration_->status = record->status & 7;
     declaration_->registered_us = record->registered_us;
     declaration_->status_us = record->status_us;
-    declaration_->arrive_by_us = record->arrive_by_us;
-    declaration_->location = location_row(tables, record->location_code);
-    declaration_->destination = location_row(tables, record->destination_location_code);
+    const uint32_t location_of_all = location_row(tables, record->location_code);
+    uint32_t destination = NO_LOCATION;
+    if (record->direction == DIRECTION_TRANSIT)
+        destination = location_row(tables, record->destination_location_code);
+    if (destination) {
+        declaration_->transit = arena_allocate(arena_, sizeof(transit));
+        *(transit *)arena_at(arena_, declaration_->transit) =
+            (transit){record->arrive_by_us, destination};
+    }
+    int has_quantities = 0;
+    for (uint32_t i = 0; i < record->unit_count; i++)
+        has_quantities |= record->units[i].has_pieces || record->units[i].has_weight;
     for (uint32_t i = 0; i < record->unit_count; i++) {
         const declaration_unit *entry = &record->units[i];
         uint32_t unit_row =
             unit_table_find_or_add(units, &entry->unit, unit_class_of(entry->unit_type));
         uint32_t location = entry->location_code.length
                                 ? location_row(tables, entry->location_code)
-                                : declaration_->location;
+                                : location_of_all;
         int was_new;
-        line *line_ =
-            declaration_line(tables, units, arena_, row, unit_row, location, &was_new);
-        if (entry->has_pieces)
-            line_->pieces += entry->pieces;
-        if (entry->has_weight)
-            line_->weight_grams += entry->weight_grams;
-        line_->shared |= entry->shared;
+        line *line_ = declaration_line(tables, units, arena_, row, unit_row, location,
+                                       has_quantities, &was_new);
+        line_declare_more(line_, entry->has_pieces ? entry->pieces : 0,
+                          entry->has_weight ? entry->weight_grams : 0);
+        line_->shared |= entry->shared & 1;
         line_unite_seals(tables, arena_, line_, entry->seals.seals, entry->seals.count);
         touch_unit(touched, units, unit_row);
     }
-    if (record->direction == DIRECTION_TRANSIT && declaration_->destination) {
+    if (destination) {
         /* The same goods pass a second gate. New lines go to the front of the list, so the walk
          * meets only the lines that were declared. */
         uint32_t handle = declaration_->lines;
         while (handle) {
             line *line_ = line_at(arena_, handle);
             handle = line_->next_of_declaration;
-            if (line_->location == declaration_->destination)
+            if (line_->location == destination)
                 continue;
             int was_new;
-            line *end = declaration_line(tables, units, arena_, row, line_->unit,
-                                         declaration_->destination, &was_new);
+            line *end = declaration_line(tables, units, arena_, row, line_->unit, destination,
+                                         has_quantities, &was_new);
             if (was_new)
                 end->transit_end = 1;
             if (!end->transit_end)
                 continue; /* customs declared a line of the unit there */
-            end->pieces += line_->pieces;
-            end->weight_grams += line_->weight_grams;
+            const line_quantities declared_there = line_declared(line_);
+            line_declare_more(end, declared_there.pieces, declared_there.weight_grams);
             end->shared |= line_->shared;
             seal_list declared = {0};
             seal_list_add_block(&declared, arena_, line_->seals);
@@ -313,11 +325,14 @@ static int customs_put_declaration(customs_tables *tables, unit_table *units, ar
 static int customs_remove_declaration(customs_tables *tables, unit_table *units, arena *arena_,
                                       uint64_t number, unit_rows *touched)
 {
-    uint32_t row = number_table_find(&tables->declaration_rows, number);
-    if (row == NO_ROW || tables->declarations[row].version == NO_VERSION)
+    uint32_t row = declaration_find(&tables->declarations, number);
+    if (row == DECLARATION_ROW_NONE)
         return 0;
-    declaration_drop_lines(tables, units, arena_, &tables->declarations[row], touched);
-    tables->declarations[row].version = NO_VERSION;
+    declaration *declaration_ = &tables->declarations.rows[row];
+    if (declaration_->version == NO_VERSION)
+        return 0;
+    declaration_clear(tables, units, arena_, declaration_, touched);
+    declaration_->version = NO_VERSION;
     declaration_release_if_unknown(tables, row);
     return 1;
 }
@@ -333,7 +348,7 @@ static void hold_touch(const customs_tables *tables, unit_table *units, const ar
             touch_unit(touched, units, hold_->target[class_]);
         return;
     }
-    for (uint32_t handle = tables->declarations[hold_->target[0]].lines; handle;) {
+    for (uint32_t handle = tables->declarations.rows[hold_->target[0]].lines; handle;) {
         const line *line_ = line_at(arena_, handle);
         touch_unit(touched, units, line_->unit);
         handle = line_->next_of_declaration;
@@ -347,7 +362,7 @@ static void hold_unlink(customs_tables *tables, unit_table *units, uint32_t row)
     for (int chain = 0; chain < chains; chain++) {
         uint32_t *link = hold_->scope == SCOPE_UNIT
                              ? &units->rows[hold_->target[chain]].holds
-                             : &tables->declarations[hold_->target[chain]].holds;
+                             : &tables->declarations.rows[hold_->target[chain]].holds;
         while (*link != row + 1)
             link = &tables->holds[*link - 1].next[chain];
         *link = hold_->next[chain];
@@ -363,8 +378,8 @@ static int customs_put_hold(customs_tables *tables, unit_table *units, arena *ar
     int was_new;
     uint32_t row = text_table_put(&tables->hold_names, record->hold_id.bytes,
                                   record->hold_id.length, &was_new);
-    tables->holds = (hold *)memory_grow(tables->holds, &tables->hold_capacity, (uint64_t)row + 1,
-                                        sizeof *tables->holds, "holds");
+    tables->holds = (hold *)memory_extend(tables->holds, &tables->hold_capacity,
+                                          (uint64_t)row + 1, sizeof *tables->holds, "holds");
     if (!was_new) {
         if (record->version <= tables->holds[row].version)
             return 0;
@@ -388,8 +403,9 @@ static int customs_put_hold(customs_tables *tables, unit_table *units, arena *ar
             units->rows[target].holds = row + 1;
         }
     } else {
-        hold_->target[0] = declaration_row_for(tables, record->declaration_number);
-        declaration *declaration_ = &tables->declarations[hold_->target[0]];
+        hold_->target[0] = declaration_find_or_add(
+            &tables->declarations, record->declaration_number);
+        declaration *declaration_ = &tables->declarations.rows[hold_->target[0]];
         hold_->next[0] = declaration_->holds;
         declaration_->holds = row + 1;
     }
@@ -416,13 +432,11 @@ static void customs_tables_free(customs_tables *tables)
         free(tables->operators[i].locations);
     free(tables->operators);
     free(tables->holds);
-    free(tables->declarations);
-    free(tables->free_declarations);
+    declaration_table_free(&tables->declarations);
     free(tables->scratch_seals.seals);
     text_table_free(&tables->operator_names);
     text_table_free(&tables->location_names);
     text_table_free(&tables->hold_names);
-    number_table_free(&tables->declaration_rows);
     memset(tables, 0, sizeof *tables);
 }
 

@@ -27,6 +27,7 @@ static void engine_init(engine *engine_, uint32_t partition_count, int check_par
     record_scanner_init(&engine_->scanner);
     if (unit_index_init(&engine_->units.index, 0, 0))
         memory_resize(NULL, UINT64_MAX / 4, "the unit index"); /* stops with the reason */
+    declaration_table_init(&engine_->customs.declarations);
     engine_->partition_count = partition_count;
     engine_->check_partition = (uint8_t)check_partition;
     if (!check_partition)

@@ -122,8 +122,11 @@ cdef extern from "engine.h" nogil:
         operator_figures_row *rows
         uint64_t capacity
 
-    ctypedef struct number_table:
-        uint64_t size
+    ctypedef struct slot_map:
+        uint64_t count
+
+    ctypedef struct declaration_table:
+        slot_map index
 
     ctypedef struct text_table:
         uint64_t size
@@ -140,7 +143,7 @@ cdef extern from "engine.h" nogil:
         text_table operator_names
         operator_row *operators
         text_table hold_names
-        number_table declaration_rows
+        declaration_table declarations
         uint64_t line_count
 
     ctypedef struct unit_table:

@@ -52,6 +52,7 @@ static uint8_t *explanation_line(uint8_t *place, const engine *engine_, const we
 {
     const declaration *declaration_ = weighed->declaration_;
     const line *line_ = weighed->line_;
+    const line_quantities declared = line_declared(line_);
     JSON_LITERAL(place, "{\"declarationNumber\":");
     place = json_declaration_number(place, declaration_->number);
     JSON_LITERAL(place, ",\"version\":");
@@ -69,9 +70,9 @@ static uint8_t *explanation_line(uint8_t *place, const engine *engine_, const we
     JSON_LITERAL(place, ",\"shared\":");
     place = json_flag(place, line_->shared);
     JSON_LITERAL(place, ",\"pieces\":");
-    place = json_unsigned(place, line_->pieces);
+    place = json_integer(place, declared.pieces);
     JSON_LITERAL(place, ",\"weightGrams\":");
-    place = json_integer(place, line_->weight_grams);
+    place = json_integer(place, declared.weight_grams);
     JSON_LITERAL(place, ",\"seals\":");
     place = json_seals(place, seals);
     JSON_LITERAL(place, ",\"covering\":");
@@ -96,7 +97,7 @@ static uint8_t *explanation_hold(uint8_t *place, const engine *engine_, uint32_t
     place = json_name(place, hold_scope_names[hold_->scope]);
     JSON_LITERAL(place, ",\"reference\":");
     if (hold_->scope == SCOPE_DECLARATION) {
-        place = json_declaration_number(place, customs->declarations[hold_->target[0]].number);
+        place = json_declaration_number(place, customs->declarations.rows[hold_->target[0]].number);
     } else {
         unit_name name;
         unit_table_name(&engine_->units, hold_->target[0], &name);

@@ -88,7 +88,7 @@ static void look_ahead_of_declarations(const engine *engine_, const record_view 
         number_count += (uint32_t)declaration_number_of_key(&records[i], &numbers[number_count]);
         keys[i] = first_unit_of_text(index, &records[i], places);
     }
-    number_table_touch(&engine_->customs.declaration_rows, numbers, number_count);
+    declaration_touch(&engine_->customs.declarations, numbers, number_count);
     unit_index_touch(index, keys, count);
     unit_index_touch_names(index, keys, count);
 }
@@ -138,7 +138,7 @@ static void look_ahead(const engine *engine_, const uint8_t *topics, const recor
             LOOK_AT(event_at(arena_, handles[units[i]->event_count - 1]));
         }
         if (units[i]->lines)
-            LOOK_AT(&engine_->customs.declarations[line_at(arena_, units[i]->lines)->declaration]);
+            LOOK_AT(line_declaration(&engine_->customs, line_at(arena_, units[i]->lines)));
     }
 }
 

@@ -2,9 +2,10 @@
  *
  * What it is: open addressing with linear probing, load at most 1/2, removal by shifting back, so
  * that neither misses nor churn leave anything behind.
- * Who calls it: customs_tables.h (declaration numbers, hold, operator and location names),
- * volumes.h (table cells).
- * What it must never know: what a row is. Units have an index of their own (unit_index.h).
+ * Who calls it: customs_tables.h (hold, operator and location names), volumes.h, stock.h and
+ * stock_ledger.h (table cells), published_tail.h (offsets).
+ * What it must never know: what a row is. Units and declarations have an index of their own
+ * (unit_index.h, declaration_table.h).
  */
 #ifndef GATEJOIN_LOOKUP_TABLES_H
 #define GATEJOIN_LOOKUP_TABLES_H
@@ -49,19 +50,6 @@ static inline uint32_t number_table_find(const number_table *table, uint64_t key
         return NO_ROW;
     uint64_t place = number_table_place(table, key);
     return table->keys[place] ? table->rows[place] : NO_ROW;
-}
-
-/* Brings the places of a few keys into the cache, their misses side by side (look_ahead.h). */
-static inline void number_table_touch(const number_table *table, const uint64_t *keys,
-                                      uint32_t count)
-{
-    if (!table->size)
-        return;
-    for (uint32_t i = 0; i < count; i++) {
-        uint64_t place = mix64(keys[i]) & (table->places - 1);
-        (void)*(const volatile uint64_t *)&table->keys[place];
-        (void)*(const volatile uint32_t *)&table->rows[place];
-    }
 }
 
 static inline void number_table_put(number_table *table, uint64_t key, uint32_t row)

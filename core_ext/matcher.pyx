@@ -600,7 +600,7 @@ cdef class Matcher:
                         - self.engine_.partitions[i].taken)
         return {
             "operators": self.engine_.customs.operator_names.size,
-            "declarations": self.engine_.customs.declaration_rows.size,
+            "declarations": self.engine_.customs.declarations.index.count,
             "lines": self.engine_.customs.line_count,
             "holds": self.engine_.customs.hold_names.size,
             "units": unit_index_count(&self.engine_.units.index),

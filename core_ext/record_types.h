@@ -65,6 +65,7 @@ enum reject_reason {
 #define PORT_EVENT_BYTES_MAX 65536
 #define CUSTOMS_RECORD_BYTES_MAX 1048576
 #define NO_TIME INT64_MIN /* an absent date-time */
+#define NO_VERSION (-1)   /* of what is not known, or was removed */
 
 typedef struct {
     const uint8_t *bytes;

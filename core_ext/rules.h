@@ -159,7 +159,7 @@ static void weigh_lines(const customs_tables *tables, const arena *arena_, const
     for (uint32_t handle = unit_->lines; handle;) {
         const line *line_ = line_at(arena_, handle);
         handle = line_->next_of_unit;
-        const declaration *declaration_ = &tables->declarations[line_->declaration];
+        const declaration *declaration_ = line_declaration(tables, line_);
         weighed_line weighed = {line_, declaration_, 0, NO_TIME};
         if (declaration_->status == STATUS_CANCELLED)
             weighed.facts |= LINE_CANCELLED;
@@ -278,12 +278,13 @@ static uint32_t weigh_quantities(const customs_tables *tables, const arena *aren
         const weighed_line *weighed = &weighing_->lines[i];
         if (!(weighed->facts & LINE_COVERING))
             continue;
-        pieces += (int64_t)weighed->line_->pieces;
-        grams += weighed->line_->weight_grams;
+        const line_quantities declared = line_declared(weighed->line_);
+        pieces += declared.pieces;
+        grams += declared.weight_grams;
         if (weighed->facts & LINE_PASSING) {
             passing++;
-            passing_pieces += (int64_t)weighed->line_->pieces;
-            passing_grams += weighed->line_->weight_grams;
+            passing_pieces += declared.pieces;
+            passing_grams += declared.weight_grams;
         }
     }
     int by_pieces = pieces > 1 || grams == 0;

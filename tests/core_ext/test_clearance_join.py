@@ -303,4 +303,7 @@ def test_wrong_tables_are_named_and_change_nothing():
         join.put_holds(i8([1]), i8([1]), u1([2]), u1([1]), i8([1]), b"CSQU3054383")
     with pytest.raises(ValueError, match="the one or the other"):
         join.put_holds(i8([1]), i8([1]), u1([0]), u1([1]), i8([1]))
+    thirteen = numpy.array([10**12], numpy.uint64)
+    with pytest.raises(ValueError, match=r"declaration_numbers\[0\] .* 12 digits"):
+        join.put_holds(i8([1]), i8([1]), u1([0]), u1([1]), i8([1]), declaration_numbers=thirteen)
     assert join.sizes()["units"] == join.sizes()["lines"] == 0
