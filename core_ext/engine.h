@@ -79,7 +79,7 @@ static void engine_free(engine *engine_)
     free(engine_->touched.rows);
     state_names_free(&engine_->log_operators);
     state_names_free(&engine_->log_locations);
-    free(engine_->log_texts.texts);
+    state_unit_free(&engine_->log_unit);
     free(engine_->log_rows);
     free(engine_->open_checks.handles);
     free(engine_->candidates);

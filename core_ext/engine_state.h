@@ -20,6 +20,7 @@
 #include "record_view.h"
 #include "rules.h"
 #include "state_names.h"
+#include "state_unit.h"
 #include "stock_ledger.h"
 #include "unit_events.h"
 #include "units.h"
@@ -139,8 +140,8 @@ typedef struct {
     weighing weighing_;
     unit_rows touched;
     state_names log_operators, log_locations;
-    state_texts log_texts;
-    uint32_t *log_rows; /* of the names in log_texts */
+    state_unit log_unit; /* being read (unit_log.h) */
+    uint32_t *log_rows;  /* of the names in it */
     uint64_t log_row_capacity;
     handle_list open_checks;
     struct weighing_candidate *candidates, *candidates_spare;

@@ -126,17 +126,23 @@ typedef struct {
 
 static inline uint32_t text_hash(const uint8_t *bytes, uint32_t length)
 {
-    uint64_t hash = length * 0x9e3779b97f4a7c15u;
-    while (length >= 8) {
-        uint64_t word;
+    uint64_t hash = length * 0x9e3779b97f4a7c15u, word;
+    for (; length > 8; bytes += 8, length -= 8) {
         memcpy(&word, bytes, 8);
-        hash = mix64(hash ^ word);
-        bytes += 8;
-        length -= 8;
+        hash = (hash ^ word) * 0xbf58476d1ce4e5b9u;
+        hash ^= hash >> 31;
     }
-    uint64_t last = 0;
-    memcpy(&last, bytes, length);
-    return (uint32_t)mix64(hash ^ last);
+    if (length >= 4) { /* two words that overlap, rather than a copy of any length */
+        uint32_t first, last;
+        memcpy(&first, bytes, 4);
+        memcpy(&last, bytes + length - 4, 4);
+        word = first | (uint64_t)last << 32;
+    } else {
+        word = length ? bytes[0] | (uint64_t)bytes[length / 2] << 8 |
+                            (uint64_t)bytes[length - 1] << 16
+                      : 0;
+    }
+    return (uint32_t)mix64(hash ^ word);
 }
 
 static inline uint64_t text_table_place(const text_table *table, const uint8_t *bytes,

@@ -402,9 +402,9 @@ cdef class Matcher:
         its unit, a null value forgets it; the partition's own records are passed over. Units come
         back silently and are not weighed until take_over. Returns how many states there were.
 
-        Raises StateError, nothing of the run being applied, for a record of an unknown kind or
-        format version, with a wrong checksum, damaged, or of another partition's unit; ValueError
-        in a replay."""
+        Raises StateError for a record of an unknown kind or format version, with a wrong checksum,
+        damaged, or of another partition's unit: those before it are applied, of itself nothing;
+        ValueError in a replay."""
         if self.is_replay:
             raise ValueError("a replay has no changelog: make the Matcher with partitions")
         self.partition(partition)

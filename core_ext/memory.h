@@ -131,6 +131,27 @@ static inline uint32_t arena_add_chunks(arena *arena_, uint32_t count)
     return first;
 }
 
+/* A block that no freed one of its size can be, the open chunk has no room for, or that is a chunk
+ * or more itself. */
+static __attribute__((noinline)) uint32_t arena_allocate_new(arena *arena_, uint64_t size)
+{
+    if (!arena_->chunk_count) {
+        arena_->open_chunk = arena_add_chunks(arena_, 1);
+        arena_->open_used = 8; /* handle 0 stays "none" */
+    }
+    if (size > ARENA_CHUNK_BYTES / 4) {
+        uint32_t chunks = (uint32_t)((size + ARENA_CHUNK_BYTES - 1) >> ARENA_CHUNK_LOG2);
+        return arena_add_chunks(arena_, chunks) << ARENA_GRANULES_LOG2;
+    }
+    if (arena_->open_used + size > ARENA_CHUNK_BYTES) {
+        arena_->open_chunk = arena_add_chunks(arena_, 1);
+        arena_->open_used = 0;
+    }
+    uint32_t handle = (arena_->open_chunk << ARENA_GRANULES_LOG2) + arena_->open_used / 8;
+    arena_->open_used += (uint32_t)size;
+    return handle;
+}
+
 static inline uint32_t arena_allocate(arena *arena_, uint64_t bytes)
 {
     uint32_t class_ = arena_class(bytes);
@@ -141,18 +162,9 @@ static inline uint32_t arena_allocate(arena *arena_, uint64_t bytes)
         memcpy(&arena_->free_blocks[class_], arena_at(arena_, handle), sizeof handle);
         return handle;
     }
-    if (size > ARENA_CHUNK_BYTES / 4 && arena_->chunk_count) {
-        uint32_t chunks = (uint32_t)((size + ARENA_CHUNK_BYTES - 1) >> ARENA_CHUNK_LOG2);
-        return arena_add_chunks(arena_, chunks) << ARENA_GRANULES_LOG2;
-    }
-    if (!arena_->chunk_count || arena_->open_used + size > ARENA_CHUNK_BYTES) {
-        arena_->open_chunk = arena_add_chunks(arena_, 1);
-        arena_->open_used = arena_->open_chunk == 0 ? 8 : 0; /* handle 0 stays "none" */
-        if (size > ARENA_CHUNK_BYTES / 4) { /* the first block of all was a large one */
-            arena_->bytes_in_use -= size;
-            return arena_allocate(arena_, bytes);
-        }
-    }
+    if (!arena_->chunk_count || size > ARENA_SMALL_BYTES ||
+        arena_->open_used + size > ARENA_CHUNK_BYTES)
+        return arena_allocate_new(arena_, size);
     handle = (arena_->open_chunk << ARENA_GRANULES_LOG2) + arena_->open_used / 8;
     arena_->open_used += (uint32_t)size;
     return handle;

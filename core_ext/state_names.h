@@ -1,7 +1,7 @@
 /* Operators and locations of one changelog record, which has them by name.
  *
- * What it is: the two small lists that turn rows into places within a record, and places into
- * names, kept for their memory from record to record.
+ * What it is: the small lists that turn rows into places within a record, kept for their memory
+ * from record to record.
  * Who calls it: unit_state.h, unit_log.h.
  * What it must never know: how a record is laid out.
  */
@@ -45,12 +45,5 @@ static inline void state_names_free(state_names *names)
     free(names->rows);
     memset(names, 0, sizeof *names);
 }
-
-/* The names of a record being read: operators first, then locations. */
-typedef struct {
-    text *texts;
-    uint64_t capacity;
-    uint32_t operator_count, location_count;
-} state_texts;
 
 #endif

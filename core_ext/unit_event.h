@@ -28,18 +28,23 @@ typedef struct {
     int64_t time_us;
     int64_t version_us;
     int64_t record_time_ms;
-    uint64_t weight_grams : 40;
-    uint64_t event_type : 3;
-    uint64_t unit_type : 2;
-    uint64_t direction : 2;
-    uint64_t purpose : 3;
-    uint64_t is_retracted : 1;
-    uint64_t has_pieces : 1;
-    uint64_t has_weight : 1;
-    uint64_t has_document : 1;
-    uint64_t looked : 1;      /* somebody looked at the seals */
-    uint64_t suspended : 1;   /* the operator's status with the record in force */
-    uint64_t at_airport : 1;  /* the operator's kind with the record in force */
+    union {
+        struct {
+            uint64_t weight_grams : 40;
+            uint64_t event_type : 3;
+            uint64_t unit_type : 2;
+            uint64_t direction : 2;
+            uint64_t purpose : 3;
+            uint64_t is_retracted : 1;
+            uint64_t has_pieces : 1;
+            uint64_t has_weight : 1;
+            uint64_t has_document : 1;
+            uint64_t looked : 1;     /* somebody looked at the seals */
+            uint64_t suspended : 1;  /* the operator's status with the record in force */
+            uint64_t at_airport : 1; /* the operator's kind with the record in force */
+        };
+        uint64_t weight_and_bits; /* the bits as unit_state.h writes them, from EVENT_BITS_AT on */
+    };
     uint32_t pieces;
     uint32_t operator_row;
     uint32_t location;
@@ -51,6 +56,8 @@ typedef struct {
     uint8_t alerts;           /* alerts raised, one bit each (alerts.h) */
     uint8_t tail[];
 } event;
+
+#define EVENT_BITS_AT 40
 
 /* The decisions of a GATE_CHECK so far: how many, and what the last one said. */
 typedef struct {
@@ -125,29 +132,28 @@ static uint32_t event_store(arena *arena_, const port_event *record, uint32_t op
         bytes += 1 + record->seals.seals[i].length;
     uint32_t handle = arena_allocate(arena_, bytes);
     event *event_ = event_at(arena_, handle);
-    memset(event_, 0, sizeof *event_);
-    event_->time_us = record->event_time_us;
-    event_->version_us = record->version_us;
-    event_->record_time_ms = record_time_ms;
-    event_->weight_grams = record->has_weight ? (uint64_t)record->weight_grams : 0;
-    event_->event_type = record->event_type;
-    event_->unit_type = record->unit_type;
-    event_->direction = record->direction;
-    event_->purpose = record->purpose;
-    event_->is_retracted = record->is_retracted;
-    event_->has_pieces = record->has_pieces;
-    event_->has_weight = record->has_weight;
-    event_->has_document = record->document.length > 0;
-    event_->looked = record->seals.looked;
-    event_->suspended = operator_->status == OPERATOR_SUSPENDED;
-    event_->at_airport = operator_->kind == KIND_AIRPORT;
-    event_->pieces = record->has_pieces ? record->pieces : 0;
-    event_->operator_row = operator_row_;
-    event_->location = location;
-    event_->block_bytes = (uint32_t)bytes;
-    event_->event_id_length = (uint8_t)record->event_id.length;
-    event_->seal_count = (uint8_t)record->seals.count;
-    event_->presented_count = (uint8_t)record->presented_count;
+    /* One word at a time: field by field, each would have to wait for the one before. */
+    const uint64_t bits = record->event_type | (uint64_t)record->unit_type << 3 |
+                          (uint64_t)record->direction << 5 | (uint64_t)record->purpose << 7 |
+                          (uint64_t)(record->is_retracted != 0) << 10 |
+                          (uint64_t)(record->has_pieces != 0) << 11 |
+                          (uint64_t)(record->has_weight != 0) << 12 |
+                          (uint64_t)(record->document.length > 0) << 13 |
+                          (uint64_t)(record->seals.looked != 0) << 14 |
+                          (uint64_t)(operator_->status == OPERATOR_SUSPENDED) << 15 |
+                          (uint64_t)(operator_->kind == KIND_AIRPORT) << 16;
+    const uint64_t weight_grams = record->has_weight ? (uint64_t)record->weight_grams : 0;
+    *event_ = (event){.time_us = record->event_time_us,
+                      .version_us = record->version_us,
+                      .record_time_ms = record_time_ms,
+                      .weight_and_bits = weight_grams | bits << EVENT_BITS_AT,
+                      .pieces = record->has_pieces ? record->pieces : 0,
+                      .operator_row = operator_row_,
+                      .location = location,
+                      .block_bytes = (uint32_t)bytes,
+                      .event_id_length = (uint8_t)record->event_id.length,
+                      .seal_count = (uint8_t)record->seals.count,
+                      .presented_count = (uint8_t)record->presented_count};
     uint8_t *place = event_->tail;
     memcpy(place, record->presented, 8u * (uint64_t)record->presented_count);
     place += 8u * (uint64_t)record->presented_count;

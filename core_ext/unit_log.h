@@ -2,7 +2,8 @@
  *
  * What it is: for each partition the units whose state changed since they were last taken, each
  * once however often it changed; and the way back: records of the log, in order, put units in
- * place, whole or not at all, and what is derived from units (volumes, stock, timers) with them.
+ * place, each whole or not at all, and what is derived from units (volumes, stock, timers) with
+ * them.
  * Who calls it: matcher.pyx takes and restores, engine.h drops.
  * What it must never know: topics and offsets, when a commit is due, how the records travel.
  *
@@ -114,8 +115,9 @@ static inline unit_name unit_log_name(const record_view *record)
     return name;
 }
 
-/* Walks a whole record without touching the state; NULL, or why it can't be taken. */
-static const char *unit_log_check(engine *engine_, uint32_t partition, const record_view *record)
+/* Looks at a whole record without touching the state, and reads it if it is a unit's; NULL, or why
+ * it can't be taken. */
+static const char *unit_log_read(engine *engine_, uint32_t partition, const record_view *record)
 {
     if (record->key_length < 1)
         return "it has no key";
@@ -136,28 +138,26 @@ static const char *unit_log_check(engine *engine_, uint32_t partition, const rec
         return NULL;
     state_reader reader;
     const char *wrong = state_open(record, &reader);
-    return wrong ? wrong
-                 : unit_state_check(&reader, unit_log_class(record), &engine_->log_texts);
+    return wrong ? wrong : unit_state_read(&reader, unit_log_class(record), &engine_->log_unit);
 }
 
-/* The rows of the names of the record being read, into `rows`: operators, then locations. */
-static void unit_log_rows(engine *engine_, state_reader *reader)
+/* The rows of the names of the unit that was read, into `log_rows`. */
+static void unit_log_rows(engine *engine_)
 {
-    state_texts *names = &engine_->log_texts;
-    state_read_names(reader, names);
-    uint64_t count = (uint64_t)names->operator_count + names->location_count;
+    const state_unit *read = &engine_->log_unit;
+    uint64_t count = (uint64_t)read->operator_count + read->location_count;
     engine_->log_rows =
         (uint32_t *)memory_grow(engine_->log_rows, &engine_->log_row_capacity, count,
                                 sizeof *engine_->log_rows, "names");
     for (uint64_t i = 0; i < count; i++)
-        engine_->log_rows[i] = i < names->operator_count
-                                   ? operator_row_for(&engine_->customs, names->texts[i])
-                                   : location_row(&engine_->customs, names->texts[i]);
+        engine_->log_rows[i] = i < read->operator_count
+                                   ? operator_row_for(&engine_->customs, read->names[i])
+                                   : location_row(&engine_->customs, read->names[i]);
 }
 
 static void raised_from_state(engine *engine_, unit *unit_, const state_raised *read)
 {
-    const uint32_t *locations = engine_->log_rows + engine_->log_texts.operator_count;
+    const uint32_t *locations = engine_->log_rows + engine_->log_unit.operator_count;
     uint32_t bytes = (uint32_t)sizeof(raised_alert) + read->event_id.length;
     uint32_t handle = arena_allocate(&engine_->arena_, bytes);
     raised_alert *raised = (raised_alert *)arena_at(&engine_->arena_, handle);
@@ -174,110 +174,110 @@ static void raised_from_state(engine *engine_, unit *unit_, const state_raised *
     unit_->raised = handle;
 }
 
-/* Puts the state of a unit in place of what was known of it. The record was checked. */
-static void unit_restore(engine *engine_, uint32_t partition, const record_view *record)
+/* Forgets a unit whose state is null. */
+static void unit_restore_null(engine *engine_, unit_key key, const unit_name *name)
+{
+    uint32_t row = unit_index_find(&engine_->units.index, key, name->name, name->length);
+    if (row == UINT32_MAX)
+        return;
+    unit_take_back(engine_, row);
+    unit_table_release_if_empty(&engine_->units, row);
+}
+
+/* Puts the state that was read in place of what was known of a unit. */
+static void unit_restore(engine *engine_, uint32_t partition, unit_key key, const unit_name *name,
+                         uint8_t class_)
 {
     partition_state *state = &engine_->partitions[partition];
-    unit_name name = unit_log_name(record);
-    uint8_t class_ = unit_log_class(record);
-    if (record->value_length < 0) {
-        uint32_t row = unit_table_find(&engine_->units, &name, class_);
-        if (row != UINT32_MAX) {
-            unit_take_back(engine_, row);
-            unit_table_release_if_empty(&engine_->units, row);
-        }
-        return;
-    }
-    uint32_t row = unit_table_find_or_add(&engine_->units, &name, class_);
+    const state_unit *read = &engine_->log_unit;
+    uint32_t row = unit_table_put(&engine_->units, key, name, class_);
     unit *unit_ = &engine_->units.rows[row];
     if (unit_->event_count)
         unit_take_back(engine_, row);
     unit_->partition = (uint16_t)partition;
     unit_->changed_in = state->takes;
 
-    state_reader reader = state_payload(record);
-    unit_log_rows(engine_, &reader);
-    const state_texts *names = &engine_->log_texts;
-    const uint32_t *rows = engine_->log_rows;
-    uint32_t count = state_count(&reader, 1);
-    unit_events_make_array(&engine_->arena_, unit_, count);
+    unit_log_rows(engine_);
+    const uint32_t *operators = engine_->log_rows;
+    const uint32_t *locations = operators + read->operator_count;
+    unit_events_make_array(&engine_->arena_, unit_, read->event_count);
     uint32_t *handles = unit_events_array(&engine_->arena_, unit_);
-    state_event read; /* each reading sets what its bits tell of; all of it is near a kilobyte */
-    int64_t previous_us = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        state_read_event(&reader, names, previous_us, &read);
-        previous_us = read.time_us;
-        handles[i] = event_from_state(&engine_->arena_, &read, rows[read.operator_place],
-                                      rows[names->operator_count + read.location_place]);
+    for (uint32_t i = 0; i < read->event_count; i++) {
+        const state_event *read_event = &read->events[i];
+        handles[i] = event_from_state(&engine_->arena_, read_event,
+                                      operators[read_event->operator_place],
+                                      locations[read_event->location_place]);
         const event *event_ = event_at(&engine_->arena_, handles[i]);
         unit_->check_count += !event_->is_retracted && event_->event_type == EVENT_GATE_CHECK;
         volumes_count(&state->volumes, event_, 1);
         activity_note(&state->activity, event_->operator_row, event_->record_time_ms);
         due_watch(engine_, state, row, event_);
     }
-    unit_->event_count = count;
+    unit_->event_count = read->event_count;
     unit_events_make_index(&engine_->customs, &engine_->arena_, unit_);
-    for (uint32_t i = 0; i < names->location_count; i++)
-        stock_ledger_count(&state->stock, &engine_->arena_, unit_, rows[names->operator_count + i],
-                           1);
-    uint32_t raised_count = state_count(&reader, 1);
-    for (uint32_t i = 0; i < raised_count; i++) {
-        state_raised raised;
-        state_read_raised(&reader, names, &raised);
-        raised_from_state(engine_, unit_, &raised);
-    }
+    for (uint32_t i = 0; i < read->location_count; i++)
+        stock_ledger_count(&state->stock, &engine_->arena_, unit_, locations[i], 1);
+    for (uint32_t i = 0; i < read->raised_count; i++)
+        raised_from_state(engine_, unit_, &read->raised[i]);
     if (unit_->in_transit)
         transit_watch(engine_, state, row);
 }
 
-/* Brings the index lines of the next few records' units into the cache. */
+/* The keys of the next few records' units, UNIT_KEY_INVALID for what can be none, and their index
+ * lines and names into the cache. */
 static void unit_restore_look_ahead(const engine *engine_, const record_view *records,
-                                    uint64_t count)
+                                    uint64_t count, unit_key keys[LOOK_AHEAD])
 {
-    unit_key keys[LOOK_AHEAD];
+    const unit_index *index = &engine_->units.index;
     for (uint64_t i = 0; i < count; i++) {
         const record_view *record = &records[i];
         keys[i].bits = UNIT_KEY_INVALID;
-        if (record->key[0] == LOG_CONTAINER || record->key[0] == LOG_LOT)
-            keys[i] = unit_index_key(&engine_->units.index, record->key + 1,
-                                     (uint32_t)record->key_length - 1,
+        if (record->key_length > 1 && record->key_length <= LOG_KEY_BYTES &&
+            (record->key[0] == LOG_CONTAINER || record->key[0] == LOG_LOT))
+            keys[i] = unit_index_key(index, record->key + 1, (uint32_t)record->key_length - 1,
                                      record->key[0] == LOG_LOT);
     }
-    unit_index_touch(&engine_->units.index, keys, (int64_t)count);
+    unit_index_touch(index, keys, (int64_t)count);
+    unit_index_touch_names(index, keys, (int64_t)count);
 }
 
-/* Takes a run of records: NULL after all of them have been applied, or what is wrong with
- * `*failed`, and then none has. Units come back silently; nothing of the partition is weighed until
- * it is taken over. `*units` is increased by the states that were put in place. */
+/* Takes a run of records: NULL, or what is wrong with `*failed`; then those before it have been
+ * applied, and of itself nothing. Units come back silently; nothing of the partition is weighed
+ * until it is taken over. `*units` is increased by the states that were put in place. */
 static const char *unit_log_restore(engine *engine_, uint32_t partition,
                                     const record_view *records, uint64_t count,
                                     const record_view **failed, uint64_t *units)
 {
+    unit_key keys[LOOK_AHEAD];
+    engine_->partitions[partition].restoring = 1;
     for (uint64_t i = 0; i < count; i++) {
-        const char *wrong = unit_log_check(engine_, partition, &records[i]);
+        const record_view *record = &records[i];
+        const uint64_t ahead = i % LOOK_AHEAD, left = count - i;
+        if (!ahead)
+            unit_restore_look_ahead(engine_, record, left < LOOK_AHEAD ? left : LOOK_AHEAD, keys);
+        const char *wrong = unit_log_read(engine_, partition, record);
         if (wrong) {
-            *failed = &records[i];
+            *failed = record;
             return wrong;
         }
-    }
-    engine_->partitions[partition].restoring = 1;
-    for (uint64_t begin = 0; begin < count; begin += LOOK_AHEAD) {
-        uint64_t size = count - begin < LOOK_AHEAD ? count - begin : LOOK_AHEAD;
-        unit_restore_look_ahead(engine_, records + begin, size);
-        for (uint64_t i = begin; i < begin + size; i++) {
-            switch (records[i].key[0]) {
-            case LOG_VOLUME:
-                retired_cell_restore(engine_, partition, &records[i]);
+        unit_name name;
+        switch (record->key[0]) {
+        case LOG_VOLUME:
+            retired_cell_restore(engine_, partition, record);
+            break;
+        case LOG_RETIREMENT:
+            retirement_restore(engine_, partition, record);
+            break;
+        case LOG_PARTITION:
+            break;
+        default:
+            name = unit_log_name(record);
+            if (record->value_length < 0) {
+                unit_restore_null(engine_, keys[ahead], &name);
                 break;
-            case LOG_RETIREMENT:
-                retirement_restore(engine_, partition, &records[i]);
-                break;
-            case LOG_PARTITION:
-                break;
-            default:
-                unit_restore(engine_, partition, &records[i]);
-                *units += records[i].value_length >= 0;
             }
+            unit_restore(engine_, partition, keys[ahead], &name, unit_log_class(record));
+            ++*units;
         }
     }
     return NULL;

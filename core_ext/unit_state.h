@@ -32,7 +32,8 @@
  *   (raised alert)*                those that have no bit in an event (alerts.h)
  *     type u8, number, operator, location + 1 or 0, eventID length u8, eventID
  *
- * Reading trusts nothing: a payload is walked to its end and checked before any of it is used.
+ * Reading trusts nothing: a payload is walked once, to its end, and checked before any of it is
+ * used.
  */
 #ifndef GATEJOIN_UNIT_STATE_H
 #define GATEJOIN_UNIT_STATE_H
@@ -56,11 +57,11 @@ enum {
 #define STATE_DECLARATION_MAX UINT64_C(999999999999)
 #define STATE_GRAMS_MAX (UINT64_C(1) << 40)
 
+/* Up to "at an airport" they are bits of an event as it is stored (unit_event.h). */
 enum {
-    STATE_RETRACTED = 1 << 10, STATE_PIECES = 1 << 11, STATE_WEIGHT = 1 << 12,
-    STATE_DOCUMENT = 1 << 13, STATE_LOOKED = 1 << 14, STATE_SUSPENDED = 1 << 15,
-    STATE_AIRPORT = 1 << 16, STATE_PRESENTED = 1 << 17, STATE_SEALS = 1 << 18,
-    STATE_ALERTS = 1 << 19, STATE_CHECK = 1 << 20, STATE_UNUSED = 7 << 21
+    STATE_EVENT_BITS = (1 << 17) - 1, STATE_PIECES = 1 << 11, STATE_WEIGHT = 1 << 12,
+    STATE_PRESENTED = 1 << 17, STATE_SEALS = 1 << 18, STATE_ALERTS = 1 << 19,
+    STATE_CHECK = 1 << 20, STATE_UNUSED = 7 << 21
 };
 
 /* ---- numbers --------------------------------------------------------------------------------- */
@@ -94,9 +95,30 @@ typedef struct {
     int wrong;
 } state_reader;
 
+/* The first 8 bytes at a place, of which the first `length` are a number: the 7 bits of each,
+ * pushed together in three steps. */
+static inline uint64_t state_number_of(uint64_t bytes, uint32_t length)
+{
+    bytes &= UINT64_MAX >> (64 - 8 * length);
+    bytes = (bytes & 0x007f007f007f007f) | (bytes & 0x7f007f007f007f00) >> 1;
+    bytes = (bytes & 0x00003fff00003fff) | (bytes & 0x3fff00003fff0000) >> 2;
+    return (bytes & 0x000000000fffffff) | (bytes & 0x0fffffff00000000) >> 4;
+}
+
 static inline uint64_t state_number(state_reader *reader)
 {
     uint64_t number = 0;
+    if (reader->at < reader->end && *reader->at < 128)
+        return *reader->at++;
+    if (reader->end - reader->at >= 8) { /* times mostly have 6 to 8 */
+        uint64_t bytes = unit_load_64(reader->at);
+        uint64_t ends = ~bytes & 0x8080808080808080;
+        if (ends) {
+            uint32_t length = (uint32_t)__builtin_ctzll(ends) / 8 + 1;
+            reader->at += length;
+            return state_number_of(bytes, length);
+        }
+    }
     for (int shift = 0; shift < 64; shift += 7) {
         if (reader->at == reader->end)
             break;
@@ -225,15 +247,7 @@ static uint8_t *state_put_event(uint8_t *place, const arena *arena_, const event
 {
     const check_state *check =
         event_->check ? (const check_state *)arena_at(arena_, event_->check) : NULL;
-    uint32_t bits = (uint32_t)event_->event_type | (uint32_t)event_->unit_type << 3 |
-                    (uint32_t)event_->direction << 5 | (uint32_t)event_->purpose << 7 |
-                    (event_->is_retracted ? STATE_RETRACTED : 0) |
-                    (event_->has_pieces ? STATE_PIECES : 0) |
-                    (event_->has_weight ? STATE_WEIGHT : 0) |
-                    (event_->has_document ? STATE_DOCUMENT : 0) |
-                    (event_->looked ? STATE_LOOKED : 0) |
-                    (event_->suspended ? STATE_SUSPENDED : 0) |
-                    (event_->at_airport ? STATE_AIRPORT : 0) |
+    uint32_t bits = (uint32_t)(event_->weight_and_bits >> EVENT_BITS_AT) |
                     (event_->presented_count ? STATE_PRESENTED : 0) |
                     (event_->seal_count ? STATE_SEALS : 0) | (event_->alerts ? STATE_ALERTS : 0) |
                     (check ? STATE_CHECK : 0);
@@ -350,34 +364,35 @@ static uint8_t *unit_state_write(record_output *output, const customs_tables *cu
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-static void state_read_names(state_reader *reader, state_texts *names)
+static void state_read_names(state_reader *reader, state_unit *read)
 {
     uint64_t count = 0;
     for (int kind = 0; kind < 2; kind++) {
         uint32_t more = state_count(reader, 2);
-        names->texts = (text *)memory_grow(names->texts, &names->capacity, count + more,
-                                           sizeof *names->texts, "names");
+        read->names = (text *)memory_grow(read->names, &read->name_capacity, count + more,
+                                          sizeof *read->names, "names");
         for (uint32_t i = 0; i < more && !reader->wrong; i++)
-            names->texts[count++] = state_text(reader, 1);
-        *(kind ? &names->location_count : &names->operator_count) = more;
+            read->names[count++] = state_text(reader, 1);
+        *(kind ? &read->location_count : &read->operator_count) = more;
     }
 }
 
-/* One event as read; the pointers lead into the record. */
-typedef struct {
-    int64_t time_us, version_us, record_time_ms;
-    uint64_t weight_grams;
-    uint32_t bits, pieces;
-    uint32_t operator_place, location_place;
-    text event_id;
-    text seals; /* as they are stored: length u8, bytes, each */
-    uint32_t seal_count, presented_count;
-    uint64_t presented[PRESENTED_MAX];
-    uint8_t alerts;
-    uint32_t sequence, reasons, flags, declaration_count;
-    text declarations; /* numbers */
-} state_event;
+/* `count` numbers up to `most`, as they stand. */
+static text state_numbers(state_reader *reader, uint32_t count, uint64_t most)
+{
+    const uint8_t *first = reader->at;
+    for (uint32_t i = 0; i < count && !reader->wrong; i++)
+        state_number_up_to(reader, most);
+    return (text){first, (uint32_t)(reader->at - first)};
+}
 
+/* The same once more, each into its place. */
+static void state_store_numbers(uint64_t *numbers, text read, uint32_t count)
+{
+    state_reader reader = {read.bytes, read.bytes + read.length, 0};
+    for (uint32_t i = 0; i < count; i++)
+        numbers[i] = state_number(&reader);
+}
 static inline int64_t state_time(state_reader *reader, int64_t base)
 {
     int64_t time = (int64_t)((uint64_t)base + (uint64_t)state_signed(reader));
@@ -403,7 +418,7 @@ static void state_read_seals(state_reader *reader, state_event *event_)
 }
 
 /* Reads the next event; `previous_us` is the time of the one before. */
-static void state_read_event(state_reader *reader, const state_texts *names, int64_t previous_us,
+static void state_read_event(state_reader *reader, const state_unit *of, int64_t previous_us,
                              state_event *event_)
 {
     event_->time_us = state_time(reader, previous_us);
@@ -417,8 +432,8 @@ static void state_read_event(state_reader *reader, const state_texts *names, int
         reader->wrong = 1;
     event_->operator_place = (uint32_t)state_number(reader);
     event_->location_place = (uint32_t)state_number(reader);
-    if (event_->operator_place >= names->operator_count ||
-        event_->location_place >= names->location_count)
+    if (event_->operator_place >= of->operator_count ||
+        event_->location_place >= of->location_count)
         reader->wrong = 1;
     event_->event_id = state_text(reader, 1);
     event_->pieces = 0;
@@ -428,11 +443,11 @@ static void state_read_event(state_reader *reader, const state_texts *names, int
     if (bits & STATE_WEIGHT)
         event_->weight_grams = state_number_up_to(reader, STATE_GRAMS_MAX - 1);
     event_->presented_count = event_->seal_count = event_->declaration_count = 0;
-    event_->seals = (text){NULL, 0};
+    event_->seals = event_->presented = (text){NULL, 0};
     if (bits & STATE_PRESENTED) {
         event_->presented_count = (uint32_t)state_number_up_to(reader, PRESENTED_MAX);
-        for (uint32_t i = 0; i < event_->presented_count; i++)
-            event_->presented[i] = state_number_up_to(reader, STATE_DECLARATION_MAX);
+        event_->presented =
+            state_numbers(reader, event_->presented_count, STATE_DECLARATION_MAX);
     }
     if (bits & STATE_SEALS)
         state_read_seals(reader, event_);
@@ -443,25 +458,14 @@ static void state_read_event(state_reader *reader, const state_texts *names, int
         event_->reasons = (uint32_t)state_number_up_to(reader, RULE_BIT(RULE_COUNT) - 1);
         event_->flags = (uint32_t)state_number_up_to(reader, RULE_BIT(RULE_COUNT) - 1);
         event_->declaration_count = state_count(reader, 1);
-        const uint8_t *first = reader->at;
-        for (uint32_t i = 0; i < event_->declaration_count && !reader->wrong; i++)
-            state_number_up_to(reader, STATE_DECLARATION_MAX);
-        event_->declarations = (text){first, (uint32_t)(reader->at - first)};
+        event_->declarations =
+            state_numbers(reader, event_->declaration_count, STATE_DECLARATION_MAX);
         if (!event_->sequence)
             reader->wrong = 1;
     }
 }
 
-/* A raised alert as read. */
-typedef struct {
-    uint8_t type;
-    uint64_t number;
-    uint32_t operator_place;
-    uint32_t location_place; /* plus 1; 0 none */
-    text event_id;
-} state_raised;
-
-static void state_read_raised(state_reader *reader, const state_texts *names, state_raised *raised)
+static void state_read_raised(state_reader *reader, const state_unit *of, state_raised *raised)
 {
     raised->type = state_byte(reader);
     raised->number = state_number(reader);
@@ -469,50 +473,56 @@ static void state_read_raised(state_reader *reader, const state_texts *names, st
     raised->location_place = (uint32_t)state_number(reader);
     raised->event_id = state_text(reader, 0);
     if (raised->type < ALERT_RECALL || raised->type >= ALERT_COUNT ||
-        raised->operator_place >= names->operator_count ||
-        raised->location_place > names->location_count ||
+        raised->operator_place >= of->operator_count ||
+        raised->location_place > of->location_count ||
         (raised->type == ALERT_OVERSTAYED) != (raised->location_place != 0))
         reader->wrong = 1;
 }
 
-/* Walks a whole payload; NULL, or what is wrong with it. `class_` is that of its key. */
-static const char *unit_state_check(state_reader *reader, uint8_t class_, state_texts *names)
+/* Whether an event comes after the one before it in the order of time. */
+static int state_event_follows(const state_unit *of, const state_event *before,
+                               const state_event *event_)
 {
-    state_event read;
-    int64_t previous_us = 0;
-    uint32_t previous_operator = 0;
-    text previous_id = {NULL, 0};
-    state_read_names(reader, names);
+    if (event_->time_us != before->time_us)
+        return event_->time_us > before->time_us;
+    int order =
+        seal_order(&of->names[before->operator_place], &of->names[event_->operator_place]);
+    return order ? order < 0 : seal_order(&before->event_id, &event_->event_id) < 0;
+}
+
+/* Reads a whole payload; NULL, or what is wrong with it. `class_` is that of its key. */
+static const char *unit_state_read(state_reader *reader, uint8_t class_, state_unit *read)
+{
+    state_read_names(reader, read);
     if (reader->wrong)
         return "its names are damaged";
-    uint32_t count = state_count(reader, 10);
-    for (uint32_t i = 0; i < count; i++) {
-        state_read_event(reader, names, previous_us, &read);
+    read->event_count = state_count(reader, 10);
+    read->events = (state_event *)memory_extend(read->events, &read->event_capacity,
+                                                read->event_count, sizeof *read->events, "events");
+    int64_t previous_us = 0;
+    for (uint32_t i = 0; i < read->event_count; i++) {
+        state_event *event_ = &read->events[i];
+        state_read_event(reader, read, previous_us, event_);
         if (reader->wrong)
             return "an event of it is damaged";
-        if (unit_class_of(read.bits >> 3 & 3) != class_)
+        if (unit_class_of(event_->bits >> 3 & 3) != class_)
             return "an event of it is of the other class";
-        if (i && read.time_us <= previous_us) {
-            const text *before = &names->texts[previous_operator];
-            const text *now = &names->texts[read.operator_place];
-            int order = read.time_us < previous_us ? 1 : seal_order(before, now);
-            if (order > 0 || (!order && seal_order(&previous_id, &read.event_id) >= 0))
-                return "its events are out of order";
-        }
-        previous_us = read.time_us;
-        previous_operator = read.operator_place;
-        previous_id = read.event_id;
+        if (i && !state_event_follows(read, event_ - 1, event_))
+            return "its events are out of order";
+        previous_us = event_->time_us;
     }
-    uint32_t raised_count = state_count(reader, 5);
-    for (uint32_t i = 0; i < raised_count; i++) {
-        state_raised raised;
-        state_read_raised(reader, names, &raised);
+    read->raised_count = state_count(reader, 5);
+    read->raised = (state_raised *)memory_extend(read->raised, &read->raised_capacity,
+                                                 read->raised_count, sizeof *read->raised,
+                                                 "raised alerts");
+    for (uint32_t i = 0; i < read->raised_count; i++) {
+        state_read_raised(reader, read, &read->raised[i]);
         if (reader->wrong)
             return "an alert of it is damaged";
     }
     if (reader->wrong || reader->at != reader->end)
         return "it does not end where it should";
-    if (!count)
+    if (!read->event_count)
         return "a unit without events";
     return NULL;
 }
@@ -525,32 +535,22 @@ static uint32_t event_from_state(arena *arena_, const state_event *read, uint32_
                      read->seals.length;
     uint32_t handle = arena_allocate(arena_, bytes);
     event *event_ = event_at(arena_, handle);
-    memset(event_, 0, sizeof *event_);
-    event_->time_us = read->time_us;
-    event_->version_us = read->version_us;
-    event_->record_time_ms = read->record_time_ms;
-    event_->weight_grams = read->weight_grams;
-    event_->event_type = read->bits & 7;
-    event_->unit_type = read->bits >> 3 & 3;
-    event_->direction = read->bits >> 5 & 3;
-    event_->purpose = read->bits >> 7 & 7;
-    event_->is_retracted = (read->bits & STATE_RETRACTED) != 0;
-    event_->has_pieces = (read->bits & STATE_PIECES) != 0;
-    event_->has_weight = (read->bits & STATE_WEIGHT) != 0;
-    event_->has_document = (read->bits & STATE_DOCUMENT) != 0;
-    event_->looked = (read->bits & STATE_LOOKED) != 0;
-    event_->suspended = (read->bits & STATE_SUSPENDED) != 0;
-    event_->at_airport = (read->bits & STATE_AIRPORT) != 0;
-    event_->pieces = read->pieces;
-    event_->operator_row = operator_row_;
-    event_->location = location;
-    event_->block_bytes = (uint32_t)bytes;
-    event_->event_id_length = (uint8_t)read->event_id.length;
-    event_->seal_count = (uint8_t)read->seal_count;
-    event_->presented_count = (uint8_t)read->presented_count;
-    event_->alerts = read->alerts;
+    *event_ = (event){.time_us = read->time_us,
+                      .version_us = read->version_us,
+                      .record_time_ms = read->record_time_ms,
+                      .weight_and_bits = read->weight_grams |
+                                         (uint64_t)(read->bits & STATE_EVENT_BITS)
+                                             << EVENT_BITS_AT,
+                      .pieces = read->pieces,
+                      .operator_row = operator_row_,
+                      .location = location,
+                      .block_bytes = (uint32_t)bytes,
+                      .event_id_length = (uint8_t)read->event_id.length,
+                      .seal_count = (uint8_t)read->seal_count,
+                      .presented_count = (uint8_t)read->presented_count,
+                      .alerts = read->alerts};
     uint8_t *place = event_->tail;
-    memcpy(place, read->presented, 8u * (uint64_t)read->presented_count);
+    state_store_numbers((uint64_t *)(void *)place, read->presented, read->presented_count);
     place += 8u * (uint64_t)read->presented_count;
     memcpy(place, read->event_id.bytes, read->event_id.length);
     if (read->seals.length)
@@ -560,10 +560,7 @@ static uint32_t event_from_state(arena *arena_, const state_event *read, uint32_
         check_state *check = (check_state *)arena_at(arena_, event_->check);
         *check = (check_state){read->sequence, read->reasons, read->flags,
                                read->declaration_count};
-        const uint8_t *first = read->declarations.bytes;
-        state_reader numbers = {first, first + read->declarations.length, 0};
-        for (uint32_t i = 0; i < read->declaration_count; i++)
-            check->declarations[i] = state_number(&numbers);
+        state_store_numbers(check->declarations, read->declarations, read->declaration_count);
     }
     return handle;
 }

@@ -55,11 +55,11 @@ static inline uint32_t unit_table_find(const unit_table *table, const unit_name 
     return unit_index_find(&table->index, key, name->name, name->length);
 }
 
-static inline uint32_t unit_table_find_or_add(unit_table *table, const unit_name *name,
-                                              uint8_t class_)
+/* The row of a unit, new if need be; `key` is that of its name and class. */
+static inline uint32_t unit_table_put(unit_table *table, unit_key key, const unit_name *name,
+                                      uint8_t class_)
 {
     int was_new = 0;
-    unit_key key = unit_index_key(&table->index, name->name, name->length, class_);
     uint32_t row = unit_index_insert(&table->index, key, name->name, name->length, &was_new);
     if (row == UINT32_MAX) {
         fprintf(stderr, "gatejoin: out of memory for the unit index; stopping, since a unit that "
@@ -74,6 +74,13 @@ static inline uint32_t unit_table_find_or_add(unit_table *table, const unit_name
         table->rows[row].earliest_due_us = INT64_MAX;
     }
     return row;
+}
+
+static inline uint32_t unit_table_find_or_add(unit_table *table, const unit_name *name,
+                                              uint8_t class_)
+{
+    unit_key key = unit_index_key(&table->index, name->name, name->length, class_);
+    return unit_table_put(table, key, name, class_);
 }
 
 static inline void unit_table_name(const unit_table *table, uint32_t row, unit_name *name)

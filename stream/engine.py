@@ -110,7 +110,7 @@ class Engine:
     def restore_units(self, partition: int, run: RecordRun) -> int:
         """Takes states of units back from the changelog; returns how many.
 
-        Raises StateError, changing nothing, if a record can't be used.
+        Raises StateError at a record that can't be used; those before it are applied.
         """
         return self.matcher.restore_units(partition, run)
 

@@ -25,7 +25,7 @@ PATHS = ("portable", "avx2")  # numbers of simd_path.h
 LOOPS = (
     *("probe-numbers", "probe-keys", "probe-names", "insert-keys", "insert-names"),
     *("scan-port-events", "encode-batch", "decode-batch", "apply-log"),
-    *("hot-lot-1000", "hot-lot-8000"),
+    *("load-declarations", "restore-units", "hot-lot-1000", "hot-lot-8000"),
 )
 COMPILER = "gcc"
 # What setup.py compiles the core with.

@@ -13,9 +13,12 @@
 #include "record_batch.h"
 #include "unit_index_batch.h"
 
-enum { UNITS = 1 << 16, QUERIES = 1 << 14, EVENTS = 2000, VISITS = 400, HOT_EVENTS = 500 };
+enum { UNITS = 1 << 16, QUERIES = 1 << 14, EVENTS = 2000, VISITS = 400 };
+enum { HOT_EVENTS = 500, VIEWS_MAX = 500 };
 
 #define NOON_MS INT64_C(1533787200000) /* 2018-08-09T04:00:00Z */
+#define MORNING_MS INT64_C(1533747605000) /* 2018-08-09T00:00:05+07:00, of the first events */
+#define REPORTED_MS INT64_C(120000)       /* an event is reported two minutes after */
 
 static uint64_t hash_of_answers;
 static simd_path path;
@@ -52,6 +55,13 @@ static int name_of(uint64_t number, uint8_t name[UNIT_NAME_BYTES_MAX + 1])
                     (unsigned)number);
 }
 
+/* Event i is of visit i % VISITS, an hour after that visit's event before. */
+static int64_t event_ms(uint64_t number)
+{
+    return MORNING_MS + (int64_t)(number / VISITS % 20) * 3600000 +
+           (int64_t)(number % VISITS % 60) * 60000;
+}
+
 static int event_of(uint64_t number, const char *type, char *out, size_t room)
 {
     uint8_t name[CONTAINER_NUMBER_LENGTH + 1] = {0};
@@ -59,12 +69,12 @@ static int event_of(uint64_t number, const char *type, char *out, size_t room)
     container_number_unpack(spread_key(visit), name);
     return snprintf(out, room,
                     "{\"eventID\":\"HPH-%09u\",\"eventType\":\"%s\",\"eventDateTime\":"
-                    "\"2018-08-%02uT%02u:%02u:05+07:00\",\"operatorID\":\"HPH01\","
+                    "\"2018-08-09T%02u:%02u:05+07:00\",\"operatorID\":\"HPH01\","
                     "\"locationCode\":\"03CES01\",\"unitType\":\"CONTAINER\",\"unit\":\"%s\","
                     "\"direction\":\"IMPORT\",\"seals\":[\"VN%06u\"],\"declarations\":"
                     "[\"1018%08u\"]}",
-                    (unsigned)number, type, (unsigned)(9 + visit % 20), (unsigned)hour,
-                    (unsigned)(visit % 60), (const char *)name, (unsigned)visit, (unsigned)visit);
+                    (unsigned)number, type, (unsigned)hour, (unsigned)(visit % 60),
+                    (const char *)name, (unsigned)visit, (unsigned)visit);
 }
 
 /* ---- what is measured ---- */
@@ -81,7 +91,8 @@ typedef struct input {
     log_line_reader reader;
     uint8_t *log;
     size_t log_length;
-    record_view views[HOT_EVENTS];
+    record_view views[VIEWS_MAX];
+    uint64_t view_count;
     uint64_t items;
 } input;
 
@@ -165,6 +176,27 @@ static void apply_hot(input *given)
     given->items = HOT_EVENTS;
     note(engine_->decisions.bytes_size);
     note(engine_->alerts.bytes_size);
+}
+
+/* Declarations as a worker reads them when it starts. */
+static void load(input *given)
+{
+    engine_apply_all(&given->engine_, TOPIC_DECLARATIONS, NULL, 0, given->views, given->view_count,
+                     NOON_MS * 1000);
+    given->items = given->view_count;
+    note(given->engine_.customs.line_count);
+}
+
+/* States of units as a worker reads them when it takes a partition over. */
+static void restore(input *given)
+{
+    const record_view *failed = NULL;
+    const char *wrong = unit_log_restore(&given->engine_, 0, given->views, given->view_count,
+                                         &failed, &given->items);
+    if (wrong) {
+        stop(wrong);
+    }
+    note(given->engine_.arena_.bytes_in_use);
 }
 
 __attribute__((noinline)) void measured(loop run, input *given)
@@ -275,14 +307,20 @@ static void make_engine(input *given, int check_partition)
 }
 
 /* Applies a record to a worker's engine. */
-static void apply_one(input *given, uint8_t topic, const char *key, const char *value)
+static void apply_at(input *given, uint8_t topic, const char *key, const char *value,
+                     int64_t timestamp_ms)
 {
     const record_view record = {.key = (const uint8_t *)key,
                                 .key_length = (int32_t)strlen(key),
                                 .value = (const uint8_t *)value,
                                 .value_length = (int32_t)strlen(value),
-                                .timestamp_ms = NOON_MS};
-    engine_apply_all(&given->engine_, topic, NULL, 0, &record, 1, NOON_MS * 1000);
+                                .timestamp_ms = timestamp_ms};
+    engine_apply_all(&given->engine_, topic, NULL, 0, &record, 1, timestamp_ms * 1000);
+}
+
+static void apply_one(input *given, uint8_t topic, const char *key, const char *value)
+{
+    apply_at(given, topic, key, value, NOON_MS);
 }
 
 /* One lot that trucks fetch at three places: of ten events one brings some of it, four ask, four
@@ -309,14 +347,73 @@ static char *hot_event(uint64_t number)
     return value;
 }
 
-/* A worker that knows all events of a hot lot but the last HOT_EVENTS. */
-static void make_hot(input *given, uint64_t events)
+/* A worker that knows one operator with three places. */
+static void make_worker(input *given)
 {
     make_engine(given, 1);
     apply_one(given, 0, "HPH01",
               "{\"operatorID\":\"HPH01\",\"name\":\"n\",\"kind\":\"SEAPORT\",\"departmentCode\":"
               "\"03\",\"departmentName\":\"d\",\"locations\":[\"03CES01\",\"03CES02\","
               "\"03CES03\"],\"status\":\"CONNECTED\",\"version\":1}");
+}
+
+/* A cleared declaration for each visit. */
+static void make_declarations(input *given)
+{
+    make_worker(given);
+    for (uint64_t visit = 0; visit < VISITS; visit++) {
+        uint8_t name[CONTAINER_NUMBER_LENGTH + 1] = {0};
+        char *record = malloc(512);
+        if (record == NULL) {
+            stop("no memory");
+        }
+        container_number_unpack(spread_key(visit), name);
+        const int length = snprintf(
+            record, 512,
+            "1018%08u{\"declarationNumber\":\"1018%08u\",\"version\":1,\"direction\":"
+            "\"IMPORT\",\"status\":\"CLEARED\",\"registeredDateTime\":"
+            "\"2018-08-01T08:00:00Z\",\"locationCode\":\"03CES01\",\"units\":[{\"unit\":"
+            "\"%s\",\"unitType\":\"CONTAINER\",\"seals\":[\"VN%06u\"]}]}",
+            (unsigned)visit, (unsigned)visit, (const char *)name, (unsigned)visit);
+        given->views[given->view_count++] = (record_view){.key = (const uint8_t *)record,
+                                                          .key_length = 12,
+                                                          .value = (const uint8_t *)record + 12,
+                                                          .value_length = length - 12,
+                                                          .timestamp_ms = NOON_MS};
+    }
+}
+
+/* What a worker writes of VISITS containers that came in, asked and left, and one that is to read
+ * it. */
+static void make_states(input *given)
+{
+    static const char *const steps[3] = {"GET_IN", "GATE_CHECK", "GET_OUT"};
+    make_worker(given);
+    for (uint64_t i = 0; i < (uint64_t)VISITS * 3; i++) {
+        uint8_t name[CONTAINER_NUMBER_LENGTH + 1] = {0};
+        char value[1024];
+        container_number_unpack(spread_key(i % VISITS), name);
+        event_of(i, steps[i / VISITS], value, sizeof value);
+        apply_at(given, TOPIC_PORT_EVENTS, (const char *)name, value,
+                 event_ms(i) + REPORTED_MS);
+    }
+    unit_changes_write(&given->engine_, 0, NOON_MS, 0);
+    const record_output *written = &given->engine_.unit_changes;
+    for (uint64_t i = 0; i < written->records_size && i < VIEWS_MAX; i++) {
+        const output_record *record = &written->records[i];
+        given->views[given->view_count++] =
+            (record_view){.key = written->bytes + record->key_offset,
+                          .key_length = record->key_length,
+                          .value = written->bytes + record->value_offset,
+                          .value_length = record->value_length};
+    }
+    make_worker(given); /* the first is left as it is: the records lie in it */
+}
+
+/* A worker that knows all events of a hot lot but the last HOT_EVENTS. */
+static void make_hot(input *given, uint64_t events)
+{
+    make_worker(given);
     for (int place = 1; place <= 3; place++) {
         char key[16], value[512];
         snprintf(key, sizeof key, "10180000000%d", place);
@@ -366,7 +463,7 @@ static void make_log(input *given)
             at += (size_t)snprintf(
                 log + at, room - at, "{\"topic\":\"%s\",\"timestamp\":%lld,\"key\":\"",
                 step == 0 || step == 2 ? "declarations" : "port-events",
-                1533770000000 + (long long)(step * VISITS + (int)visit) * 1000);
+                (long long)(event_ms((uint64_t)step * VISITS + visit) + REPORTED_MS));
             if (step == 0 || step == 2) {
                 at += (size_t)snprintf(
                     log + at, room - at,
@@ -431,6 +528,12 @@ int main(int argc, char **argv)
     } else if (strcmp(name, "apply-log") == 0) {
         make_log(given);
         run = apply;
+    } else if (strcmp(name, "load-declarations") == 0) {
+        make_declarations(given);
+        run = load;
+    } else if (strcmp(name, "restore-units") == 0) {
+        make_states(given);
+        run = restore;
     } else if (strncmp(name, "hot-lot-", 8) == 0) {
         make_hot(given, (uint64_t)atoi(name + 8));
         run = apply_hot;
