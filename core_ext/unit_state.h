@@ -389,10 +389,13 @@ static text state_numbers(state_reader *reader, uint32_t count, uint64_t most)
 /* The same once more, each into its place. */
 static void state_store_numbers(uint64_t *numbers, text read, uint32_t count)
 {
+    if (!count) /* then there may be no place to read from */
+        return;
     state_reader reader = {read.bytes, read.bytes + read.length, 0};
     for (uint32_t i = 0; i < count; i++)
         numbers[i] = state_number(&reader);
 }
+
 static inline int64_t state_time(state_reader *reader, int64_t base)
 {
     int64_t time = (int64_t)((uint64_t)base + (uint64_t)state_signed(reader));
