@@ -342,7 +342,7 @@ static void apply_port_event(engine *engine_, const record_view *record, const c
     uint8_t class_ = unit_class_of(scanned_event.unit_type);
     uint32_t unit_row = unit_table_find_or_add(&engine_->units, &scanned_event.unit, class_);
     unit *unit_ = &engine_->units.rows[unit_row];
-    unit_->partition = (uint16_t)(partition - engine_->partitions);
+    unit_belongs(engine_, unit_, (uint32_t)(partition - engine_->partitions));
     uint32_t before_handle =
         unit_events_find(arena_, unit_, operator_row_, scanned_event.event_id);
     event *before = NULL;
@@ -458,7 +458,7 @@ static void engine_apply_all(engine *engine_, uint8_t topic, const uint8_t *topi
 static void engine_forget_partition(engine *engine_, uint32_t partition)
 {
     partition_state *state = &engine_->partitions[partition];
-    uint32_t limit = unit_index_row_limit(&engine_->units.index);
+    uint32_t limit = partition_row_limit(engine_, partition);
     for (uint32_t row = 0; row < limit; row++) {
         unit *unit_ = &engine_->units.rows[row];
         if (!unit_->event_count || unit_->partition != partition)
@@ -479,7 +479,7 @@ static void engine_take_over(engine *engine_, uint32_t partition, int64_t timest
 {
     cause cause_ = {TOPIC_COUNT, (int32_t)partition, -1, timestamp_ms, now_us};
     engine_->partitions[partition].restoring = 0;
-    uint32_t limit = unit_index_row_limit(&engine_->units.index);
+    uint32_t limit = partition_row_limit(engine_, partition);
     for (uint32_t row = 0; row < limit; row++) {
         const unit *unit_ = unit_at(engine_, row);
         if (!unit_->event_count || unit_->partition != partition)

@@ -74,6 +74,7 @@ typedef struct {
 /* What an engine knows of one partition of port-events. */
 typedef struct {
     uint8_t restoring; /* its state is coming back: nothing of it is weighed until it is whole */
+    uint8_t has_units; /* had, at least; without, nobody need look for any among millions */
     int64_t clock_us; /* the greatest record timestamp so far: the clock of alerts by the clock */
     timer *timers;    /* binary heap, the next one due first */
     uint64_t timer_count, timer_capacity;
@@ -183,6 +184,20 @@ static inline void unit_changed(engine *engine_, uint32_t row)
         return;
     unit_->changed = 1;
     unit_rows_add(&engine_->partitions[unit_->partition].changed_units, row);
+}
+
+/* Notes that a unit is one of a partition, and the partition has one. */
+static inline void unit_belongs(engine *engine_, unit *unit_, uint32_t partition)
+{
+    unit_->partition = (uint16_t)partition;
+    engine_->partitions[partition].has_units = 1;
+}
+
+/* Where a walk over all units of a partition ends. */
+static inline uint32_t partition_row_limit(const engine *engine_, uint32_t partition)
+{
+    return engine_->partitions[partition].has_units ? unit_index_row_limit(&engine_->units.index)
+                                                    : 0;
 }
 
 /* Room at the end of an output; running out of memory stops the process (memory.h says why). */

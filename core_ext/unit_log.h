@@ -194,7 +194,7 @@ static void unit_restore(engine *engine_, uint32_t partition, unit_key key, cons
     unit *unit_ = &engine_->units.rows[row];
     if (unit_->event_count)
         unit_take_back(engine_, row);
-    unit_->partition = (uint16_t)partition;
+    unit_belongs(engine_, unit_, partition);
     unit_->changed_in = state->takes;
 
     unit_log_rows(engine_);
