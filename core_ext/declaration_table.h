@@ -10,9 +10,6 @@
 #ifndef GATEJOIN_DECLARATION_TABLE_H
 #define GATEJOIN_DECLARATION_TABLE_H
 
-#include <sys/random.h>
-#include <time.h>
-
 #include "memory.h"
 #include "record_types.h"
 #include "slot_table.h"
@@ -49,12 +46,7 @@ typedef struct {
 
 static inline void declaration_table_init(declaration_table *table)
 {
-    uint64_t seed;
-    if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed) {
-        struct timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        seed = (uint64_t)now.tv_nsec ^ (uint64_t)now.tv_sec << 32 ^ (uint64_t)(uintptr_t)table;
-    }
+    uint64_t seed = slot_secret_seed(table);
     memset(table, 0, sizeof *table);
     table->multiplier = slot_random(&seed) | 1;
     if (slot_map_init(&table->index, 0, slot_random(&seed)))

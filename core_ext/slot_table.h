@@ -1,9 +1,9 @@
 /*
  * A hash table of 64-byte lines that grows, shrinks and changes its hash while it is in use.
  *
- * Called by unit_index.h only. It maps keys of up to 36 bits to small payloads and knows nothing of
- * what either means, of names, or of Python. It takes no lock: many may read at once, but whoever
- * adds or removes must be alone.
+ * Called by unit_index.h and declaration_table.h. It maps keys of up to 36 bits to small payloads
+ * and knows nothing of what either means, of names, or of Python. It takes no lock: many may read
+ * at once, but whoever adds or removes must be alone.
  *
  * One line is one cache line of 8 slots, so that a lookup that is not unlucky costs one miss:
  *
@@ -34,6 +34,8 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
+#include <time.h>
 
 #include "simd_path.h"
 
@@ -137,6 +139,18 @@ static inline uint64_t slot_random(uint64_t *state)
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
     z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
     return z ^ (z >> 31);
+}
+
+/* A seed that nobody knows, from the system; without one the time and where the index lies. */
+static inline uint64_t slot_secret_seed(const void *index)
+{
+    uint64_t seed;
+    if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed) {
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        seed = (uint64_t)now.tv_nsec ^ (uint64_t)now.tv_sec << 32 ^ (uint64_t)(uintptr_t)index;
+    }
+    return seed;
 }
 
 /* ---- one table ------------------------------------------------------------------------------- */

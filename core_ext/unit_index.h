@@ -23,8 +23,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <time.h>
 
 #include "container_number.h"
 #include "slot_table.h"
@@ -345,13 +343,8 @@ static inline int unit_index_init_seeded(unit_index *index, uint64_t container_c
 static inline int unit_index_init(unit_index *index, uint64_t container_capacity,
                                   uint64_t name_capacity)
 {
-    uint64_t seed;
-    if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed) {
-        struct timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        seed = (uint64_t)now.tv_nsec ^ (uint64_t)now.tv_sec << 32 ^ (uint64_t)(uintptr_t)index;
-    }
-    return unit_index_init_seeded(index, container_capacity, name_capacity, seed);
+    return unit_index_init_seeded(index, container_capacity, name_capacity,
+                                  slot_secret_seed(index));
 }
 
 /* Makes room at half load for so many units of each kind in all. -1: no memory. */
