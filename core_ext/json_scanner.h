@@ -262,29 +262,34 @@ static SIMD_ALWAYS_INLINE uint32_t json_words_find(const json_words *words, cons
  * of which no two agree in their first 16 bytes. */
 static inline void json_words_init(json_words *words, const char *const *names, uint32_t count)
 {
+    json_word wanted[JSON_FIELDS_MAX];
+    for (uint32_t i = 0; i < count; i++) {
+        uint8_t padded[JSON_WORD_MAX] = {0};
+        wanted[i] = (json_word){{0, 0, 0}, (uint8_t)strlen(names[i]), (uint8_t)i, {0}};
+        memcpy(padded, names[i], wanted[i].length);
+        for (int part = 0; part < 3; part++)
+            wanted[i].word[part] = json_load8(padded + 8 * part);
+    }
+    /* The first of a row of multipliers that gives each word a slot of its own; it may take
+     * thousands, so nothing is written before it is found. */
     uint64_t seed = UINT64_C(0x9e3779b97f4a7c15);
-    for (;;) {
-        memset(words, 0, sizeof *words);
-        for (uint32_t i = 0; i < JSON_WORD_SLOTS; i++)
-            words->slots[i].length = 255; /* matches no word */
+    for (uint32_t placed = 0; placed < count;) {
+        uint64_t taken = 0; /* a bit for each of the JSON_WORD_SLOTS */
         words->multiplier = seed | 1;
-        uint32_t placed = 0;
-        for (; placed < count; placed++) {
-            json_word word = {{0, 0, 0}, 0, (uint8_t)placed, {0}};
-            uint8_t padded[JSON_WORD_MAX] = {0};
-            word.length = (uint8_t)strlen(names[placed]);
-            memcpy(padded, names[placed], word.length);
-            for (int i = 0; i < 3; i++)
-                word.word[i] = json_load8(padded + 8 * i);
-            json_word *slot = &words->slots[json_word_slot(words, word.word[0], word.word[1])];
-            if (slot->length != 255)
+        for (placed = 0; placed < count; placed++) {
+            uint64_t bit = UINT64_C(1) << json_word_slot(words, wanted[placed].word[0],
+                                                         wanted[placed].word[1]);
+            if (taken & bit)
                 break;
-            *slot = word;
+            taken |= bit;
         }
-        if (placed == count)
-            return;
         seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
     }
+    memset(words->slots, 0, sizeof words->slots);
+    for (uint32_t i = 0; i < JSON_WORD_SLOTS; i++)
+        words->slots[i].length = 255; /* matches no word */
+    for (uint32_t i = 0; i < count; i++)
+        words->slots[json_word_slot(words, wanted[i].word[0], wanted[i].word[1])] = wanted[i];
 }
 
 /* ---- first pass: where the strings are ------------------------------------------------------ */
