@@ -13,15 +13,10 @@ import pytest
 
 from core_ext.record_batch import RecordRun
 from stream.partition import Progress, TakeOver
-from tests.faults import simulation
-from tests.faults.simulation import (
-    Log,
-    Owned,
-    Worker,
-    play_damaged,
-    play_every_step,
-    play_random,
-)
+from tests.faults.simulation import worker as simulated_worker
+from tests.faults.simulation.broker import Log
+from tests.faults.simulation.play import play_damaged, play_every_step, play_random
+from tests.faults.simulation.worker import Owned, Worker, answered_events, fields_of
 
 SEED = os.environ.get("GATEJOIN_SEED", str(int.from_bytes(os.urandom(4), "big")))
 HISTORIES = 20
@@ -46,7 +41,7 @@ def test_nothing_is_lost_doubled_or_changed_by_faults_at_random() -> None:
 def test_nothing_is_lost_doubled_or_changed_by_a_crash_at_any_step(number: int) -> None:
     tally = play_every_step(SEED, number)
     assert not tally.wrong, "\n".join(tally.wrong)
-    assert tally.faults["crash"] == tally.runs > 30
+    assert tally.faults["crash"] > tally.runs > 1000
 
 
 def test_nothing_of_a_changelog_that_was_damaged_counts_twice() -> None:
@@ -63,7 +58,7 @@ def test_a_damaged_changelog_that_is_not_cleared_is_found(
     if left == "all of it":
         monkeypatch.setattr(Worker, "clear", lambda *_: None)
     else:
-        monkeypatch.setattr(simulation, "nulls_for", lambda *_, **__: ())
+        monkeypatch.setattr(simulated_worker, "nulls_for", lambda *_, **__: ())
     assert any(play_damaged("defects", number).wrong for number in range(2))
 
 
@@ -123,21 +118,20 @@ def rejects_answer(patch: pytest.MonkeyPatch) -> None:
     take_over = Worker.take_over
 
     def answered(decisions: RecordRun) -> Iterator[int]:
-        yield from simulation_answered(decisions)
+        yield from answered_events(decisions)
         yield from (offset for offset in rejected if offset >= 0)
 
     rejected: list[int] = []
-    simulation_answered = simulation.answered_events
 
     def take(self: Worker, number: int, epoch: int) -> None:
         rejected[:] = [
-            simulation.json.loads(value)["source"]["offset"]
+            fields_of(value or b"")["source"]["offset"]
             for _, value, _, _ in self.broker.logs["rejects", number].records
         ]
         take_over(self, number, epoch)
 
     patch.setattr(Worker, "take_over", take)
-    patch.setattr(simulation, "answered_events", answered)
+    patch.setattr(simulated_worker, "answered_events", answered)
 
 
 def forgotten_early(patch: pytest.MonkeyPatch) -> None:
@@ -150,7 +144,7 @@ def forgotten_early(patch: pytest.MonkeyPatch) -> None:
         return offset
 
     patch.setattr(Progress, "end_commit", forgetting)
-    patch.setattr(simulation, "UNCHANGED_COMMITS", 0)
+    patch.setattr(simulated_worker, "UNCHANGED_COMMITS", 0)
 
 
 DEFECTS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], int]] = {
@@ -158,9 +152,9 @@ DEFECTS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], int]] = {
     "ends read before the fence": (no_marker, 0),
     "states before effects": (states_first, 0),
     "meta record ahead of states": (meta_ahead, 0),
-    "alerts before decisions": (alerts_first, 200),
+    "alerts before decisions": (alerts_first, 50),
     "tail forgotten": (tail_forgotten, 0),
-    "rejects as answers": (rejects_answer, 65),
+    "rejects as answers": (rejects_answer, 0),
     "forgotten early": (forgotten_early, 0),
 }
 
