@@ -168,6 +168,11 @@ class Consumer(driver.Consumer):
         """Nothing: a full buffer makes the fetcher wait for all partitions alike, which bounds
         memory just as well; leaving one out would make it ask for the others alone."""
 
+    async def verify_all_partitions_active(self) -> None:
+        """Nothing: whether the worker stands still is its watchdog's to say. Faust's look here
+        asserts that each partition has a position, which one that was assigned a moment ago has
+        not while the broker was not heard yet: it would end the worker."""
+
     async def wait_first(self, *coros: Any, timeout: Any = None) -> WaitResults:
         """As Faust's, but what is done at its first step is not waited for: handing a message to
         its stream would take four tasks, most of what a message costs."""

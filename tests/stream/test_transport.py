@@ -189,6 +189,30 @@ def test_what_a_rebalance_threw_away_comes_again(kafka: str, topic_prefix: str) 
     asyncio.run(scenario())
 
 
+def test_a_partition_whose_position_is_not_known_yet_ends_nobody(
+    kafka: str, topic_prefix: str
+) -> None:
+    """Faust looks every few seconds whether each partition moves; after a rebalance a partition has
+    no position until the coordinator has answered."""
+    topic = topic_prefix + "events"
+
+    async def scenario() -> None:
+        await make_topic(kafka, topic)
+        await send(kafka, topic, events(10))
+        got: list[faust.Event] = []
+        async with running(kafka, topic, topic, got.append) as app:
+            await until(lambda: got)
+            consumer = app.consumer._thread._consumer
+            state = consumer._subscription.subscription.assignment.state_value(
+                TopicPartition(topic, 0)
+            )
+            state.await_reset(-2)
+            assert not state.has_valid_position
+            await app.consumer.verify_all_partitions_active()
+
+    asyncio.run(asyncio.wait_for(scenario(), WAIT_S_MAX))
+
+
 def test_rolled_back_transactions_never_happened(kafka: str, topic_prefix: str) -> None:
     topic = topic_prefix + "events"
 
