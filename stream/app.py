@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import faust
+from faust.app.base import BootStrategy
 from faust.tables import TableManager
 from faust.types import AppT
 from faust.types.auth import CredentialsT
@@ -40,9 +41,17 @@ class NoTables(TableManager):
         await self.recovery.start()
 
 
+class ConsumingOnly(BootStrategy):
+    """What Faust starts: not its producer, which nobody would use (``stream.emission`` sends), and
+    which ends the worker if no broker takes its first connection."""
+
+    enable_kafka_producer = False
+
+
 class GateApp(faust.App):
     """A Faust app with a Gate, which is ready before anything is subscribed."""
 
+    BootStrategy = ConsumingOnly
     gate: Gate
 
     async def on_start(self) -> None:

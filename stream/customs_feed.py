@@ -18,6 +18,7 @@ from aiokafka.structs import TopicPartition
 
 from core_ext.record_batch import RecordRun
 from stream import topics
+from stream.fatal import FatalError
 from stream.logs import at
 from stream.settings import Settings
 from stream.topic_reader import POLL_S, begins_and_ends, runs_until, start_consumer
@@ -33,6 +34,10 @@ FETCH_WAIT_MS = 50
 OnRun = Callable[[int, int, RecordRun], Awaitable[None]]
 #: Called with a topic's plain name and how far it is loaded, 0 to 1.
 OnProgress = Callable[[str, float], None]
+
+
+class CustomsLostError(FatalError):
+    """A topic of customs is not whole."""
 
 
 class CustomsFeed:
@@ -64,7 +69,7 @@ class CustomsFeed:
         self._moved = asyncio.Condition()
 
     async def run(self) -> None:
-        """Loads, then follows, until cancelled."""
+        """Loads, then follows, until cancelled. Raises CustomsLostError."""
         consumer = await start_consumer(
             self._settings, "gatejoin-customs", fetch_wait_ms=FETCH_WAIT_MS
         )
@@ -75,6 +80,14 @@ class CustomsFeed:
                 for partition in range(self._partition_counts[name])
             ]
             begins, ends = await begins_and_ends(consumer, partitions)
+            for partition, begin in begins.items():
+                if begin > 0:
+                    raise CustomsLostError(
+                        f"{partition.topic}-{partition.partition} begins at offset {begin}: "
+                        "records before it were deleted, which compaction never does, and a hold "
+                        "among them would not keep anything at a gate: make the topic anew with "
+                        "cleanup.policy=compact and have customs send all again"
+                    )
             self._consumer, self._positions = consumer, begins
             # All at once, since each assignment asks the broker for metadata, and one topic after
             # the other is fetched.

@@ -304,6 +304,12 @@ class TakeOver:
         #: Events below are applied without a word: whoever committed them had said it all.
         self.silent_until = 0
         name = f"partition {partition} of port-events"
+        if committed > port_events.end:
+            raise TakeOverError(
+                f"{name} ends at offset {port_events.end}, but its group has committed offset "
+                f"{committed}: the topic was made anew or has lost records; bring it back from a "
+                "copy, or begin anew with another GATEJOIN_TOPIC_PREFIX"
+            )
         if meta is None:
             self.events_from = 0
             self.silent_until = min(committed, port_events.end)

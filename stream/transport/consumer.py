@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import logging
 import time
 import types
 from collections.abc import Coroutine, Generator
@@ -21,7 +22,7 @@ from functools import partial
 from typing import Any, TypeVar, cast
 
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import ConsumerStoppedError
+from aiokafka.errors import ConsumerStoppedError, KafkaConnectionError
 from faust.exceptions import ImproperlyConfigured
 from faust.transport.consumer import RecordMap
 from faust.transport.drivers import aiokafka as driver
@@ -33,10 +34,15 @@ from stream.transport.membership import Membership
 
 T = TypeVar("T")
 
+log = logging.getLogger(__name__)
+
 # How long a broker may hold a fetch that finds nothing. It answers at once when something comes to
 # a partition that was asked for; one that was not, since it had not been taken yet, waits as long.
 # Below 20 ms idle workers load the broker.
 FETCH_WAIT_MS_MAX = 100
+
+# Between two attempts to reach a first broker.
+RETRY_S = 1.0
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -75,6 +81,20 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 settings.broker_credentials, settings.ssl_context
             ),
         )
+
+    async def on_start(self) -> None:
+        """Starts the consumer. A broker that can't be reached is waited for, with a message:
+        Faust's would end the worker, though every other wait for a broker goes on."""
+        self._consumer = self._create_consumer(loop=self.thread_loop)
+        self.time_started = time.monotonic()
+        while not self.should_stop:
+            try:
+                await self._consumer.start()
+            except KafkaConnectionError as error:
+                log.warning("no broker yet to read events from (%s); waiting", error)
+                await self.sleep(RETRY_S)
+            else:
+                break
 
     async def getmany(self, active_partitions: set[TP] | None, timeout: float) -> RecordMap:
         """Fetches from the main thread, as Faust's does; there the call would go through a queue

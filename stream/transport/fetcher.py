@@ -22,10 +22,11 @@ from typing import Any, cast
 
 import aiokafka
 from aiokafka.consumer import fetcher as aiokafka_fetcher
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
 
 from core_ext.record_batch import DECOMPRESSED_BYTES_MAX, FetchDecoder, RecordBatchError, RecordRun
+from stream.fatal import FatalError
 from stream.logs import at
 from stream.transport.frames import FrameClient, rebound
 from stream.transport.membership import Membership
@@ -48,6 +49,9 @@ ASK_S_MIN = 0.005
 
 # Between two requests to end; it ends within a turn of the event loop unless it missed the first.
 CANCEL_S = 0.1
+
+# How long a broker may take to say where a log begins or ends.
+OFFSETS_MS_MAX = 10_000
 
 BATCH_LENGTH_FIELD_END = 12
 BATCH_MAGIC_END = 17
@@ -156,6 +160,32 @@ class BrokenPartition:
         return 0.0
 
 
+class LogLostError(FatalError):
+    """A log has lost records that were read."""
+
+
+class _Anything:
+    """Equal to everything."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class _NoResetStrategy:
+    """Stands where aiokafka asks whether to reset a position that is out of range without a word:
+    whatever the strategy for a partition without a position is, it is told as an error."""
+
+    NONE = _Anything()
+
+
+def _is_out_of_range(result: Any) -> bool:
+    return type(result) is aiokafka_fetcher.FetchError and isinstance(
+        result._error, OffsetOutOfRangeError
+    )
+
+
 class RunFetcher(aiokafka_fetcher.Fetcher):  # type: ignore[misc]
     """aiokafka's fetcher, answering with runs instead of records."""
 
@@ -163,6 +193,7 @@ class RunFetcher(aiokafka_fetcher.Fetcher):  # type: ignore[misc]
         aiokafka_fetcher.Fetcher._proc_fetch_request,
         MemoryRecords=FetchedBytes,
         PartitionRecords=PartitionRuns,
+        OffsetResetStrategy=_NoResetStrategy,
     )
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -205,13 +236,16 @@ class RunFetcher(aiokafka_fetcher.Fetcher):  # type: ignore[misc]
         """The runs that are there, of ``partitions`` or of all; waits for some at most ``timeout``
         seconds. Taking them lets the next fetch start.
 
-        Raises aiokafka's KafkaError for what a partition's fetch failed of for good.
+        Raises aiokafka's KafkaError for what a partition's fetch failed of for good, and
+        LogLostError if a log ends before what was read of it.
         """
         deadline = time.monotonic() + timeout
         while True:
             if self._subscriptions.reassignment_in_progress:
                 await self._subscriptions.wait_for_assignment()
             runs = self._take_runs(partitions)
+            if not runs:
+                await self._meet_out_of_range()
             left = deadline - time.monotonic()
             if runs or left <= 0:
                 return runs
@@ -240,10 +274,54 @@ class RunFetcher(aiokafka_fetcher.Fetcher):  # type: ignore[misc]
             elif type(result) is BrokenPartition:
                 if result.retry_at <= time.monotonic():
                     self._drop_result(topic_partition)
+            elif _is_out_of_range(result):
+                pass  # _meet_out_of_range has to ask the broker
             elif not taken:  # else the error waits for the next call
                 self._drop_result(topic_partition)
                 result.check_raise()
         return taken
+
+    async def _meet_out_of_range(self) -> None:
+        """Looks at positions that a broker does not have: where records before the log's beginning
+        were deleted it goes on there, and whoever applies the records finds the gap, if there is
+        one; a log that ends before them is another than the one that was read."""
+        for topic_partition in [
+            tp for tp, result in self._records.items() if _is_out_of_range(result)
+        ]:
+            state = None
+            if self._subscriptions.is_assigned(topic_partition):
+                state = self._subscriptions.subscription.assignment.state_value(topic_partition)
+            if state is not None and state.has_valid_position:
+                name = f"{topic_partition.topic}-{topic_partition.partition}"
+                try:
+                    begins = await self.beginning_offsets([topic_partition], OFFSETS_MS_MAX)
+                    ends = await self.end_offsets([topic_partition], OFFSETS_MS_MAX)
+                except KafkaError as error:
+                    log.warning("%s: where it begins and ends is not known (%r)", name, error)
+                    return
+                position, begin = state.position, begins[topic_partition]
+                if position > ends[topic_partition]:
+                    raise LogLostError(
+                        f"{name} ends at offset {ends[topic_partition]}, but was read up to "
+                        f"{position}: the topic was made anew or has lost records; bring it back "
+                        "from a copy, or begin anew with another GATEJOIN_TOPIC_PREFIX"
+                    )
+                if position < begin:
+                    log.warning(
+                        "%s: records from offset %d on were deleted before they were read; "
+                        "reading goes on at %d",
+                        name,
+                        position,
+                        begin,
+                        extra=at(
+                            topic=topic_partition.topic,
+                            partition=topic_partition.partition,
+                            offset=begin,
+                        ),
+                    )
+                    self._subscriptions.seek(topic_partition, begin)
+            self._records.pop(topic_partition, None)
+            self._notify(self._wait_consume_future)
 
     def _drop_result(self, topic_partition: TopicPartition) -> None:
         del self._records[topic_partition]

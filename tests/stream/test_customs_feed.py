@@ -8,10 +8,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.structs import TopicPartition
 
 from core_ext.record_batch import RecordRun
 from stream import customs_feed, topics
-from stream.customs_feed import CustomsFeed
+from stream.customs_feed import CustomsFeed, CustomsLostError
 from stream.settings import Settings
 from stream.topic_reader import begins_and_ends
 from tests.stream.kafka_tools import WAIT_S_MAX, make_topic, send, until
@@ -65,6 +67,29 @@ def test_all_is_loaded_topic_by_topic(kafka: str, topic_prefix: str) -> None:
             await until(feed.loaded.is_set)
             assert applied.count == 10 * len(topics.CUSTOMS)
             assert applied.topics == sorted(applied.topics)
+
+    asyncio.run(scenario())
+
+
+def test_a_topic_whose_first_records_were_deleted_is_refused(kafka: str, topic_prefix: str) -> None:
+    async def scenario() -> None:
+        settings = Settings(broker=kafka, topic_prefix=topic_prefix)
+        for name in topics.CUSTOMS:
+            await make_topic(
+                kafka, settings.topic(name), PARTITIONS, **{"cleanup.policy": "compact,delete"}
+            )
+        await send_customs(settings, "holds", 10)
+        admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+        await admin.start()
+        try:
+            part = TopicPartition(settings.topic("holds"), 1)
+            await admin.delete_records({part: RecordsToDelete(before_offset=3)})
+        finally:
+            await admin.close()
+        counts = dict.fromkeys(topics.CUSTOMS, PARTITIONS)
+        feed = CustomsFeed(settings, counts, Applied(), lambda _topic, _share: None)
+        with pytest.raises(CustomsLostError, match="holds-1 begins at offset 3: records before it"):
+            await feed.run()
 
     asyncio.run(scenario())
 

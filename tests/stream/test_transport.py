@@ -14,16 +14,23 @@ from contextlib import asynccontextmanager
 import faust
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.consumer import fetcher as aiokafka_fetcher
 from aiokafka.structs import TopicPartition
 from mode import Service
 
 from core_ext.record_batch import CODECS, OutputRun, encode_output
 from stream.transport import PartitionRun, RunSchema, Transport
+from stream.transport import consumer as consumer_module
 from stream.transport import fetcher as fetcher_module
 from stream.transport.consumer import Consumer
-from stream.transport.fetcher import FetchedBytes, PartitionRuns, RunConsumer, RunFetcher
+from stream.transport.fetcher import (
+    FetchedBytes,
+    LogLostError,
+    PartitionRuns,
+    RunConsumer,
+    RunFetcher,
+)
 from tests.stream.kafka_tools import WAIT_S_MAX, make_topic, send, until
 
 Answer = Callable[[faust.Event], None]
@@ -55,6 +62,7 @@ async def running(broker: str, group: str, topic: str, answer: Answer) -> AsyncI
         broker_commit_interval=0.1,
         consumer_auto_offset_reset="earliest",
     )
+    app.boot_strategy.enable_kafka_producer = False
     assert isinstance(app.transport, Transport)
 
     @app.agent(app.topic(topic, schema=RunSchema()))
@@ -187,6 +195,109 @@ def test_what_a_rebalance_threw_away_comes_again(kafka: str, topic_prefix: str) 
             await consumer.stop()
 
     asyncio.run(scenario())
+
+
+def test_what_was_deleted_before_it_was_read_is_passed_over(kafka: str, topic_prefix: str) -> None:
+    """Whether that is a gap is for whoever applies the records to say."""
+    topic = topic_prefix + "events"
+    partition = TopicPartition(topic, 0)
+
+    async def scenario() -> None:
+        await make_topic(kafka, topic)
+        await send(kafka, topic, events(100))
+        admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+        await admin.start()
+        try:
+            await admin.delete_records({partition: RecordsToDelete(before_offset=50)})
+        finally:
+            await admin.close()
+        consumer = RunConsumer(bootstrap_servers=kafka, auto_offset_reset="earliest")
+        await consumer.start()
+        try:
+            consumer.assign([partition])
+            consumer.seek(partition, 10)
+            deadline, runs = time.monotonic() + WAIT_S_MAX, []
+            while not runs:
+                assert time.monotonic() < deadline
+                runs = (await consumer.get_runs(1.0)).get(partition, [])
+            assert (runs[0].run.base_offset, runs[-1].run.last_offset) == (50, 99)
+        finally:
+            await consumer.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_log_that_ends_before_what_was_read_of_it_is_told(kafka: str, topic_prefix: str) -> None:
+    topic = topic_prefix + "events"
+    partition = TopicPartition(topic, 0)
+
+    async def scenario() -> None:
+        await make_topic(kafka, topic)
+        await send(kafka, topic, events(100))
+        consumer = RunConsumer(bootstrap_servers=kafka, auto_offset_reset="earliest")
+        await consumer.start()
+        try:
+            consumer.assign([partition])
+            consumer.seek(partition, 101)
+            deadline = time.monotonic() + WAIT_S_MAX
+            with pytest.raises(LogLostError, match="ends at offset 100, but was read up to 101"):
+                while time.monotonic() < deadline:
+                    assert not await consumer.get_runs(1.0)
+        finally:
+            await consumer.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_consumer_waits_for_its_first_broker(
+    kafka: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connections that are taken and closed at once, as by a balancer without a broker behind."""
+    topic = topic_prefix + "events"
+    monkeypatch.setattr(consumer_module, "RETRY_S", 0.05)
+    host, port = kafka.split(":")
+    is_open = False
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if is_open:
+            there, back = await asyncio.open_connection(host, int(port))
+            await asyncio.wait(
+                [
+                    asyncio.create_task(pipe(reader, back)),
+                    asyncio.create_task(pipe(there, writer)),
+                ],
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            back.transport.abort()
+        closed.append(writer)
+        writer.transport.abort()
+
+    async def pipe(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while piece := await source.read(65536):
+            target.write(piece)
+            await target.drain()
+
+    closed: list[object] = []
+
+    async def scenario() -> None:
+        nonlocal is_open
+        await make_topic(kafka, topic)
+        await send(kafka, topic, events(10))
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        balancer = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        got: list[faust.Event] = []
+
+        async def run() -> None:
+            async with running(balancer, topic, topic, got.append):
+                await until(lambda: bool(got))
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(run())
+            await until(lambda: len(closed) > 6)
+            is_open = True
+        server.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), WAIT_S_MAX))
 
 
 def test_a_partition_whose_position_is_not_known_yet_ends_nobody(
