@@ -46,15 +46,13 @@ from stream.silence import SilenceWatch
 from stream.topic_reader import RETRY_S
 from stream.transport import Membership, PartitionRun
 from stream.transport.membership import clock_s
-from stream.watchdog import Sight, Watchdog
+from stream.watchdog import BEAT_S, LastResort, Sight, Watchdog
 from stream.web import Web
 
 log = logging.getLogger(__name__)
 
 # How often alerts by the clock are looked for where no record moves the clock.
 CLOCK_S = 1.0
-# How often the worker looks whether it stands still.
-WATCH_S = 1.0
 # How often operators and the nation are summed up for the metrics; takes the engine's thread
 # milliseconds.
 FIGURES_S = 5.0
@@ -114,6 +112,7 @@ class Gate(Service):
         #: Partitions that the group has given this worker and another has taken.
         self._taken: set[int] = set()
         self._watchdog = Watchdog(settings.stuck_s_max)
+        self._last_resort = LastResort(settings.stuck_s_max)
         self._gc_pauses = GcPauses(self.metrics.observe_gc)
         self._dropping: set[asyncio.Task[None]] = set()
 
@@ -163,8 +162,14 @@ class Gate(Service):
             self._fenced,
         )
 
+    async def crash(self, reason: BaseException) -> None:
+        """Ends the worker, if need be by force."""
+        self._last_resort.ending(str(reason))
+        await super().crash(reason)
+
     async def on_stop(self) -> None:
         """Commits what is done, within bounds; then lets go of everything."""
+        self._last_resort.ending("told to stop")
         with contextlib.suppress(TimeoutError, KafkaError, asyncio.CancelledError):
             async with asyncio.timeout(LAST_COMMITS_S_MAX):
                 for owned in list(self.partitions.values()):
@@ -180,6 +185,7 @@ class Gate(Service):
         self._gc_pauses.stop()
         if self._calls is not None:
             self._calls.stop()
+        self._last_resort.stop()
 
     @Service.task
     async def _follow_customs(self) -> None:
@@ -218,7 +224,9 @@ class Gate(Service):
 
     @Service.task
     async def _watch_itself(self) -> None:
-        async for _ in self.itertimer(WATCH_S, name="watchdog"):
+        self._last_resort.start()
+        async for _ in self.itertimer(BEAT_S, name="watchdog"):
+            self._last_resort.beat()
             try:
                 self._look_at_itself()
             except FatalError as error:

@@ -2,13 +2,20 @@
 
 What it is: looks at how far each partition has come, no I/O; says when one has events to answer and
 nothing of it has moved for too long while a broker answers. Whoever restarts the process then gets
-a worker that takes everything over anew, which cures whatever held the old one.
+a worker that takes everything over anew, which cures whatever held the old one. And a thread that
+ends the process if its event loop does not turn any more, or if it can't end in good order: whoever
+stands still keeps its partitions as long as its heartbeats go on, and these have a thread of their
+own.
 Who calls it: ``stream.gate``, about once a second.
 What it must never know: what could be the matter.
 """
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
+import time
 from collections.abc import Hashable, Iterable
 from typing import NamedTuple
 
@@ -16,6 +23,10 @@ from stream.fatal import FatalError
 
 # What one look may count for: longer between two of them, and it was this process that stood still.
 STEP_S_MAX = 5.0
+# How often the event loop says that it turns, and is looked at.
+BEAT_S = 1.0
+# How long a worker may take to end: its last commits, and what it has under way.
+END_S_MAX = 20.0
 
 
 class StuckError(FatalError):
@@ -72,3 +83,55 @@ class Watchdog:
                     "not help, look at the log above"
                 )
         self._seen = seen
+
+
+class LastResort:
+    """A thread that ends the process where nothing else can.
+
+    Args:
+        stuck_s_max: seconds without a turn of the event loop that end it; 0: never.
+    """
+
+    def __init__(self, stuck_s_max: float) -> None:
+        self._stuck_s_max = stuck_s_max
+        self._beats = 0
+        self._reason: str | None = None
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        """Begins to watch."""
+        threading.Thread(target=self._watch, name="last resort", daemon=True).start()
+
+    def beat(self) -> None:
+        """The event loop turns; to be called every ``BEAT_S`` seconds."""
+        self._beats += 1
+
+    def ending(self, reason: str) -> None:
+        """The worker is about to end; from now on it has ``END_S_MAX`` seconds."""
+        self._reason = self._reason or reason
+
+    def stop(self) -> None:
+        """Watches no more: the worker has ended."""
+        self._stopped.set()
+
+    def _watch(self) -> None:
+        looked_at, beats, still_s, ending_s = time.monotonic(), self._beats, 0.0, 0.0
+        while not self._stopped.wait(BEAT_S):
+            now = time.monotonic()
+            step_s, looked_at = min(now - looked_at, STEP_S_MAX), now
+            still_s = still_s + step_s if beats == self._beats else 0.0
+            beats = self._beats
+            if self._reason is not None:
+                ending_s += step_s
+                if ending_s >= END_S_MAX:
+                    self._end(f"{self._reason}; it did not end in good order in {END_S_MAX:.0f} s")
+            elif self._stuck_s_max and still_s >= self._stuck_s_max:
+                self._end(
+                    f"nothing has moved for {still_s:.0f} s, not even this worker's event loop: "
+                    "ending, so that a new start takes its partitions over"
+                )
+
+    def _end(self, reason: str) -> None:
+        """Ends the process here and now; what the broker has not acknowledged is made again."""
+        print(f"gatejoin worker: {reason}", file=sys.stderr, flush=True)
+        os._exit(1)

@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import TopicPartition
 
@@ -77,6 +79,25 @@ async def never_assign(*arguments):
     await asyncio.Event().wait()
 
 Gate.assign = never_assign
+sys.argv[1:] = ["worker"]
+sys.exit(main())
+""",
+)
+# The same, with an engine that does not come back from its first events; and so little time to end.
+ENGINE_HANGS = (
+    "-c",
+    """
+import sys, time
+from stream import watchdog
+from stream.cli import main
+from stream.engine import Engine
+
+def hang(*arguments):
+    print("the engine hangs", flush=True)
+    time.sleep(3600)
+
+Engine.apply_events = hang
+watchdog.END_S_MAX = 3
 sys.argv[1:] = ["worker"]
 sys.exit(main())
 """,
@@ -478,3 +499,57 @@ def test_a_taken_port_is_one_line_and_status_1(tmp_path: Path) -> None:
             assert worker.process.wait(30) == 1
     (line,) = worker.tail().splitlines()
     assert line.startswith(f"gatejoin worker: 127.0.0.1:{port} is taken")
+
+
+@pytest.mark.parametrize(
+    ("count", "reason"),
+    [
+        (10, "nothing has moved for 6 s, not even this worker's event loop: ending"),
+        (2_000, "has stood still for 6 s .*; it did not end in good order in 3 s"),
+    ],
+    ids=["in the event loop", "in its thread"],
+)
+def test_a_worker_whose_engine_hangs_ends(
+    kafka: str, topic_prefix: str, tmp_path: Path, count: int, reason: str
+) -> None:
+    """Its heartbeats go on, so the group would leave it its partitions for good."""
+    settings = Settings(broker=kafka, topic_prefix=topic_prefix, partitions=PARTITIONS)
+    with running(
+        kafka, topic_prefix, tmp_path / "worker.log", ENGINE_HANGS, GATEJOIN_STUCK_S_MAX="6"
+    ) as worker:
+        worker.until_ready()
+        events = [(b"X%d" % number, b" " * 100, 0, 1_600_000_000_000) for number in range(count)]
+        asyncio.run(send(kafka, settings.topic("port-events"), events))
+        assert worker.process.wait(WAIT_S_MAX) == 1
+        assert "the engine hangs" in worker.tail()
+        assert re.search(reason, worker.tail()), worker.tail()
+
+
+def test_a_group_that_was_further_than_its_topic_ends_the_worker(
+    kafka: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    """The topic was made anew: what is sent to it would lie below what was read, and never be
+    answered."""
+    settings = Settings(broker=kafka, topic_prefix=topic_prefix, partitions=PARTITIONS)
+    topic = settings.topic("port-events")
+    events = [(b"X%d" % number, b"{}", 0, 1_600_000_000_000) for number in range(10)]
+
+    async def commit() -> None:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=kafka, group_id=settings.group_id, enable_auto_commit=False
+        )
+        await consumer.start()
+        try:
+            consumer.assign([TopicPartition(topic, 0)])
+            await consumer.commit({TopicPartition(topic, 0): 100})
+        finally:
+            await consumer.stop()
+
+    asyncio.run(ensure_topics(settings))
+    asyncio.run(send(kafka, topic, events))
+    asyncio.run(commit())
+    with running(kafka, topic_prefix, tmp_path / "worker.log") as worker:
+        assert worker.process.wait(WAIT_S_MAX) == 1
+        last = worker.tail().splitlines()[-1]
+        assert re.search("gatejoin worker: .*port-events.* ends at offset 10, but ", last), last
+        assert "100: the topic was made anew or has lost records" in last
