@@ -35,6 +35,9 @@ from tests.faults.verifier import INVARIANTS, Verdict
 NODES = 3
 KILLS_IN_CI, OTHERS_IN_CI = 20, 5
 
+# What a worker says whose identity another has.
+NAME_TAKEN = "another worker has joined group"
+
 KILL = "worker: kill -9"
 PAUSE = "worker: SIGSTOP through its replacement, SIGCONT"
 JOIN = "worker: joins under load and leaves"
@@ -123,7 +126,7 @@ class Harness:
         for fault in OF_WORKERS:
             for number in range(self.counts[fault]):
                 if fault == KILL:
-                    (of_killed, of_killed, of_mixed)[number % 3].append(fault)
+                    (of_killed, of_killed, of_mixed, of_dynamic)[number % 4].append(fault)
                 elif fault in OF_DYNAMIC:
                     (of_dynamic, of_mixed)[fault == PAUSE and number % 3 == 2].append(fault)
                 else:
@@ -188,12 +191,15 @@ class Harness:
             await inject[fault](one, random)
 
     async def _kill(self, one: Installation, random: Random) -> None:
-        """Kills a worker, often again while it starts; then something must have been answered."""
+        """Kills a worker, often again while it starts; then something must have been answered.
+        One without a name of its own comes back when others have taken over from it."""
         place = random.choice(one.places)
         while True:
             self._note(KILL, place.name)
             await one.kill(place)
             await one.sight()
+            if not one.is_static:
+                await one.until_progress(everywhere=True)
             one.run(place)
             if random.random() > 0.3:
                 break
@@ -354,7 +360,8 @@ class Harness:
 async def play(
     seed: str, counts: Counter[str], directory: Path, say: Callable[[str], None]
 ) -> tuple[Harness, str]:
-    """One run; what is wrong, or nothing."""
+    """One run; what is wrong, or nothing: a broken invariant, a worker that ended by itself, or one
+    of two with the same identity that did not say why it ended."""
     # Brokers that are away are no news here.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     harness = Harness(seed, counts, directory, say)
@@ -371,6 +378,12 @@ async def play(
         f"{name}:\n{verdict.text()}"
         for name, verdict in harness.verdicts.items()
         if verdict.problems
+    ]
+    wrong += [f"by itself {words}" for words in harness.ended]
+    wrong += [
+        f"of two with one identity, one ended without saying so: {words}"
+        for words in harness.twins
+        if NAME_TAKEN not in words
     ]
     return harness, "\n".join(wrong)
 
