@@ -35,7 +35,7 @@ from stream.fatal import FatalError
 from stream.fence import Fence
 from stream.gc_pauses import GcPauses
 from stream.lag_watch import watch_ends
-from stream.logs import at
+from stream.logs import at, passes_quarter
 from stream.loop_lag import watch_loop
 from stream.metric_collectors import PartitionFigures
 from stream.metrics import Metrics
@@ -459,6 +459,8 @@ class Gate(Service):
         figures.nation = engine.nation_figures(whole, now_us())
 
     def _customs_moved(self, topic: str, share: float) -> None:
+        if passes_quarter(self._customs_progress[topic], share):
+            log.info("%s: %.0f %% loaded", topic, 100 * share, extra=at(topic=topic))
         self._customs_progress[topic] = share
         self.metrics.customs_loaded.labels(topic).set(share)
 

@@ -30,6 +30,12 @@ CHATTY = ("aiokafka", "faust", "mode")
 REPEAT_S = 10.0
 
 
+def passes_quarter(before: float, now: float) -> bool:
+    """Whether a progress, 0 to 1, has passed another quarter, which is worth a line, and is not at
+    its end, which is told anyway."""
+    return int(4 * before) < int(4 * now) < 4
+
+
 def at(**fields: Any) -> dict[str, Any]:
     """What a line is about, for ``extra``: ``log.info("...", extra=at(partition=3, offset=17))``.
 

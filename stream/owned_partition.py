@@ -33,7 +33,7 @@ from stream.engine_calls import (
     now_us,
 )
 from stream.fence import RENEW_S, Fence
-from stream.logs import at
+from stream.logs import at, passes_quarter
 from stream.metrics import Metrics
 from stream.partition import (
     META_KEY,
@@ -227,6 +227,7 @@ class OwnedPartition:
     async def _take(self) -> None:
         tools = self._tools
         started = time.monotonic()
+        self._enter("assigned")
         if not tools.customs_loaded.is_set():
             self._enter("loading_customs")
         await tools.customs_loaded.wait()
@@ -268,6 +269,10 @@ class OwnedPartition:
         self._run(self._commit_for_ever())
 
     def _set_share(self, share: float) -> None:
+        if passes_quarter(self.restored, share):
+            percent = 100 * share
+            extra = at(partition=self.number)
+            log.info("partition %d: restoring, %.0f %%", self.number, percent, extra=extra)
         self.restored = share
 
     def _begin(self, take_over: TakeOver) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import logging
 import logging.config
 
 import pytest
 
-from stream.logs import at, configuration
+from stream.logs import at, configuration, passes_quarter
 
 MOMENT_S = 1_533_814_400.0125  # 2018-08-09T11:33:20.012Z
 
@@ -98,3 +99,9 @@ def test_what_aiokafka_repeats_is_thinned_out_and_nothing_else(lines) -> None:
         logging.getLogger("stream.gate").warning("no broker at %d", number)
     assert sum(" aiokafka.conn: " in line for line in written()) == 1
     assert sum(" gate: " in line for line in written()) == 5
+
+
+def test_a_progress_is_told_at_each_quarter_and_its_end_is_left_to_others() -> None:
+    shares = [0.0, 0.1, 0.25, 0.3, 0.49, 0.8, 0.99, 1.0, 1.0]
+    told = [now for before, now in itertools.pairwise(shares) if passes_quarter(before, now)]
+    assert told == [0.25, 0.8]

@@ -314,6 +314,9 @@ def test_the_workers_decisions_are_the_replays(
     year.send_customs()
     with running(kafka, topic_prefix, tmp_path / "worker.log") as worker:
         worker.until_ready()
+        told = re.findall(r"partition 0: ([a-z ]+) \(partition=0\)", worker.tail())
+        states = ["assigned", "loading customs", "fencing", "restoring", "weighing", "ready"]
+        assert told in (states, [state for state in states if state != "loading customs"])
         # A twentieth goes in batches of one event, since each is a request of its own.
         bounds, at = [], 0
         for _, per_batch in BATCHES:
