@@ -7,6 +7,7 @@ compression; offsets are asked of the broker, never of the app.
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -51,8 +52,18 @@ def events(count: int, start: int = 0) -> list[tuple[bytes, bytes, int, int]]:
 @asynccontextmanager
 async def running(broker: str, group: str, topic: str, answer: Answer) -> AsyncIterator[faust.App]:
     """A started app whose agent calls `answer` with each event; stopped at the end."""
+    with tempfile.TemporaryDirectory() as directory:
+        async with _running(broker, group, topic, answer, directory) as app:
+            yield app
+
+
+@asynccontextmanager
+async def _running(
+    broker: str, group: str, topic: str, answer: Answer, directory: str
+) -> AsyncIterator[faust.App]:
     app = faust.App(
         group,
+        datadir=directory,
         broker=f"gatejoin://{broker}",
         store="memory://",
         web_enabled=False,
