@@ -17,7 +17,7 @@ import collections
 import logging
 import time
 import types
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine, Generator, Mapping
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -151,6 +151,8 @@ class Consumer(driver.Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._delivered = collections.defaultdict(collections.deque)
+        #: Per partition the offset that may be committed, whether it has been or not.
+        self._committable: dict[TP, int] = {}
         super().__init__(*args, **kwargs)
 
     @property
@@ -217,20 +219,37 @@ class Consumer(driver.Consumer):
         last_offset = None
         while delivered and delivered[0] in acked_index:
             last_offset = delivered.popleft()
-        if last_offset is None:
-            return None
-        # What is left of acknowledgements up to here belongs to runs that were read twice.
-        self._acked[tp] = [offset for offset in self._acked[tp] if offset > last_offset]
-        acked_index.intersection_update(self._acked[tp])
-        return last_offset + 1
+        if last_offset is not None:
+            # What is left of acknowledgements up to here belongs to runs that were read twice.
+            self._acked[tp] = [offset for offset in self._acked[tp] if offset > last_offset]
+            acked_index.intersection_update(self._acked[tp])
+            self._committable[tp] = last_offset + 1
+        # Also if it is no news: the commit before may have failed. Faust knows what was committed.
+        return self._committable.get(tp)
+
+    async def _commit_offsets(
+        self, offsets: Mapping[TP, int], start_new_transaction: bool = True
+    ) -> bool:
+        """As Faust's, which takes offsets for committed that were not: a commit that was under way
+        while the group rebalanced fails after the partitions were read again, and what is
+        acknowledged of them then would never be committed, until something new came."""
+        before = {tp: self._committed_offset[tp] for tp in offsets}
+        is_committed = bool(await super()._commit_offsets(offsets, start_new_transaction))
+        if not is_committed:
+            for tp, offset in offsets.items():
+                if self._committed_offset[tp] == offset:
+                    self._committed_offset[tp] = before[tp]
+        return is_committed
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Forgets what was delivered of partitions that go, then does what Faust does."""
         for tp in revoked:
             self._delivered.pop(tp, None)
+            self._committable.pop(tp, None)
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Begins anew, since every partition is read again from its committed offset."""
         self._delivered.clear()
+        self._committable.clear()
         await super().on_partitions_assigned(assigned, generation_id)

@@ -166,6 +166,29 @@ def test_nothing_is_committed_before_it_is_acknowledged_and_a_restart_carries_on
     asyncio.run(scenario())
 
 
+def test_what_could_not_be_committed_is_committed_later(kafka: str, topic_prefix: str) -> None:
+    """Nothing more is acknowledged after the commit that fails."""
+    topic = topic_prefix + "events"
+    failed = 0
+
+    async def scenario() -> None:
+        await make_topic(kafka, topic)
+        async with running(kafka, topic, topic, lambda event: event.ack()) as app:
+            commit = app.consumer._commit
+
+            async def fail_once(offsets: object) -> bool:
+                nonlocal failed
+                failed += 1
+                return False if failed == 1 else await commit(offsets)
+
+            app.consumer._commit = fail_once
+            await send(kafka, topic, events(10))
+            await until_committed(kafka, topic, topic, 10)
+
+    asyncio.run(asyncio.wait_for(scenario(), WAIT_S_MAX))
+    assert failed > 1
+
+
 def test_what_a_rebalance_threw_away_comes_again(kafka: str, topic_prefix: str) -> None:
     """Faust reads on while partitions are assigned anew, drops what that brought, and seeks to the
     committed offsets; of two partitions here one has none."""
