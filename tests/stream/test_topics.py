@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
@@ -20,7 +21,7 @@ from stream.topics import (
     declarations,
     ensure_topics,
 )
-from tests.stream.kafka_tools import make_topic, read, send
+from tests.stream.kafka_tools import WAIT_S_MAX, make_topic, read, send
 
 
 async def configuration(broker: str, topic: str) -> dict[str, str]:
@@ -140,12 +141,16 @@ async def own(broker: str, topic: str) -> dict[str, str]:
 
 
 async def alter(broker: str, topic: str, config: dict[str, str]) -> None:
+    """Returns when the broker tells the new configuration: it hears of it from the controller."""
     admin = AIOKafkaAdminClient(bootstrap_servers=broker)
     await admin.start()
     try:
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, config)])
     finally:
         await admin.close()
+    deadline = time.monotonic() + WAIT_S_MAX
+    while await own(broker, topic) != config:
+        assert time.monotonic() < deadline
 
 
 def test_a_broker_without_access_control_says_so(
