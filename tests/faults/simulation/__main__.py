@@ -15,7 +15,7 @@ from collections import Counter
 from functools import partial
 
 from tests.faults import simulation
-from tests.faults.simulation.play import play_every_step, play_random
+from tests.faults.simulation.play import Tally, play_every_step, play_random
 
 HOW = {"every-step": play_every_step, "random": play_random}
 
@@ -43,11 +43,14 @@ def make_runs(how: str, seed: str, wanted: int, history: int | None) -> bool:
     processors = os.cpu_count() or 1
     with concurrent.futures.ProcessPoolExecutor(processors) as pool:
         play = partial(HOW[how], seed)
-        # One history more than there are processors waits, so that none of them does.
-        under_way = {pool.submit(play, number) for number in itertools.islice(numbers, processors)}
-        while under_way:
+        under_way: set[concurrent.futures.Future[Tally]] = set()
+        while True:
             if runs < wanted:
-                under_way |= {pool.submit(play, number) for number in itertools.islice(numbers, 1)}
+                # One history more than there are processors waits, so that none of them does.
+                more = itertools.islice(numbers, processors + 1 - len(under_way))
+                under_way |= {pool.submit(play, number) for number in more}
+            if not under_way:
+                break
             ended, under_way = concurrent.futures.wait(
                 under_way, return_when=concurrent.futures.FIRST_COMPLETED
             )

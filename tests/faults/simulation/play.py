@@ -83,7 +83,7 @@ def play_random(seed: str, number: int) -> Tally:
     """Runs with faults at random over one history: the ``number``-th of the seed."""
     is_late = number % LATE_EVERY == 0
     history = History(f"{seed}/{number}", 1 + number % 2, RECORDS, VISITS, late_customs=is_late)
-    tally = Tally(f"--seed {seed} --history {number}")
+    tally = Tally(f"--seed {seed} --how random --history {number}")
     wanted = None if is_late else right_outcome(history, tally)
     for run in range(RUNS_PER_HISTORY):
         simulation = Simulation(history, str(run), faults=1 + run % 4)
@@ -100,7 +100,7 @@ def play_every_step(seed: str, number: int, crashes: int = 2) -> Tally:
     Of an engine nothing outlives its crash, so runs share what was before: each is made from its
     last crash on."""
     history = History(f"{seed}/{number}", 1, RECORDS_SMALL, 1)
-    tally = Tally(f"--seed {seed} --every-step --history {number}")
+    tally = Tally(f"--seed {seed} --how every-step --history {number}")
     explore(Simulation(history, "0"), right_outcome(history, tally), crashes, tally)
     return tally
 
@@ -137,8 +137,7 @@ def play_damaged(seed: str, number: int) -> Tally:
             for _ in range(after):
                 one.step()
             one.crash(one.workers[0])
-            while one.step():
-                pass
+            one.run_on()
             if after % 4:
                 one.compact(number % PARTITIONS)
             one.crash(one.workers[0])

@@ -63,6 +63,10 @@ class Simulation:
     def run(self) -> None:
         """Runs to the end; raises SimulationError."""
         self.start()
+        self.run_on()
+
+    def run_on(self) -> None:
+        """Makes steps until there are no more."""
         while self.step():
             pass
 
@@ -79,8 +83,7 @@ class Simulation:
             for owned in worker.owned.values():
                 owned.is_changed = True
                 owned.stepped()
-        while self.step():
-            pass
+        self.run_on()
 
     def crashed(self, strays: float) -> Simulation:
         """A run, to be started, that goes on from here with the crash of the one worker, while this
@@ -247,11 +250,8 @@ class Simulation:
     def crash(self, worker: Worker) -> None:
         """The worker is gone; of what it had under way some may still arrive."""
         self.faults["crash"] += 1
-        self.workers.remove(worker)
         self.strays_of(worker, 0.5)
-        self.start_worker()
-        for number in list(worker.owned):
-            self.give(number, self.dice.one_of(self.workers))
+        self.replace(worker)
 
     def strays_of(self, worker: Worker, likely: float) -> None:
         """Of each batch that a worker had under way it is as likely that it may still arrive, now
@@ -266,8 +266,12 @@ class Simulation:
     def pause(self, worker: Worker) -> None:
         """The group excludes a worker that does not know it yet."""
         self.faults["pause"] += 1
-        self.workers.remove(worker)
         self.zombies.append(worker)
+        self.replace(worker)
+
+    def replace(self, worker: Worker) -> None:
+        """Another worker comes, and it and others get the partitions of this one."""
+        self.workers.remove(worker)
         self.start_worker()
         for number in list(worker.owned):
             self.give(number, self.dice.one_of(self.workers))

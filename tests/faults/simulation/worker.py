@@ -89,10 +89,8 @@ class Owned:
 
     def may_send(self, name: str) -> bool:
         """Whether the first batch of a lane may leave: what speaks of decisions waits for them."""
-        queue = self.lanes[name].queue
-        if not queue:
-            return False
-        return name not in (ALERTS, REJECTS) or not self.effects[queue[0].ticket].decisions
+        ticket = self.lanes[name].queue[0].ticket
+        return name not in (ALERTS, REJECTS) or not self.effects[ticket].decisions
 
     def sendable(self) -> list[str]:
         """The lanes whose first batch is under way."""
