@@ -282,49 +282,58 @@ class RunFetcher(aiokafka_fetcher.Fetcher):  # type: ignore[misc]
         return taken
 
     async def _meet_out_of_range(self) -> None:
-        """Looks at positions that a broker does not have: where records before the log's beginning
-        were deleted it goes on there, and whoever applies the records finds the gap, if there is
-        one; a log that ends before them is another than the one that was read."""
+        """Looks at positions that a broker does not have."""
         for topic_partition in [
             tp for tp, result in self._records.items() if _is_out_of_range(result)
         ]:
-            state = None
-            if self._subscriptions.is_assigned(topic_partition):
-                state = self._subscriptions.subscription.assignment.state_value(topic_partition)
-            if state is not None and state.has_valid_position:
-                name = f"{topic_partition.topic}-{topic_partition.partition}"
+            position = self._position(topic_partition)
+            if position is not None:
                 try:
                     begins = await self.beginning_offsets([topic_partition], OFFSETS_MS_MAX)
                     ends = await self.end_offsets([topic_partition], OFFSETS_MS_MAX)
                 except KafkaError as error:
-                    log.warning("%s: where it begins and ends is not known (%r)", name, error)
-                    return
-                position, begin = state.position, begins[topic_partition]
-                if position > ends[topic_partition]:
-                    raise LogLostError(
-                        f"{name} ends at offset {ends[topic_partition]}, but was read up to "
-                        f"{position}: the topic was made anew or has lost records; bring it back "
-                        "from a copy, or begin anew with another GATEJOIN_TOPIC_PREFIX"
-                    )
-                if position < begin:
                     log.warning(
-                        "%s: records from offset %d on were deleted before they were read; "
-                        "reading goes on at %d",
-                        name,
-                        position,
-                        begin,
-                        extra=at(
-                            topic=topic_partition.topic,
-                            partition=topic_partition.partition,
-                            offset=begin,
-                        ),
+                        "%s-%d: where it begins and ends is not known (%r)", *topic_partition, error
                     )
-                    self._subscriptions.seek(topic_partition, begin)
-            self._records.pop(topic_partition, None)
-            self._notify(self._wait_consume_future)
+                    return
+                # It may have been sought elsewhere, or have gone, meanwhile.
+                if position == self._position(topic_partition):
+                    self._go_on(topic_partition, position, *begins.values(), *ends.values())
+            self._drop_result(topic_partition)
+
+    def _position(self, topic_partition: TopicPartition) -> int | None:
+        """Where a partition is read, None if it is not ours or that is not known."""
+        if not self._subscriptions.is_assigned(topic_partition):
+            return None
+        state = self._subscriptions.subscription.assignment.state_value(topic_partition)
+        return cast(int, state.position) if state.has_valid_position else None
+
+    def _go_on(self, topic_partition: TopicPartition, position: int, begin: int, end: int) -> None:
+        """Where records before the log's beginning were deleted it goes on there, and whoever
+        applies the records finds the gap, if there is one; a log that ends before them is another
+        than the one that was read."""
+        name = f"{topic_partition.topic}-{topic_partition.partition}"
+        if position > end:
+            raise LogLostError(
+                f"{name} ends at offset {end}, but was read up to {position}: the topic was made "
+                "anew or has lost records; bring it back from a copy, or begin anew with another "
+                "GATEJOIN_TOPIC_PREFIX"
+            )
+        if position < begin:
+            log.warning(
+                "%s: records from offset %d on were deleted before they were read; reading goes on "
+                "at %d",
+                name,
+                position,
+                begin,
+                extra=at(
+                    topic=topic_partition.topic, partition=topic_partition.partition, offset=begin
+                ),
+            )
+            self._subscriptions.seek(topic_partition, begin)
 
     def _drop_result(self, topic_partition: TopicPartition) -> None:
-        del self._records[topic_partition]
+        self._records.pop(topic_partition, None)  # gone, if it was assigned anew meanwhile
         self._notify(self._wait_consume_future)  # wakes the routine that sends fetches
 
     def _decode(self, topic_partition: TopicPartition, result: Any) -> list[PartitionRun]:

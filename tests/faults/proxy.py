@@ -1,7 +1,7 @@
 """A TCP proxy in front of a broker that breaks connections in the ways that networks do.
 
-Called by the fault harness, one for each broker, in the harness's event loop. It must never know
-what is in the bytes.
+Called by the fault harness, one for each broker, in the harness's event loop, and by a test of the
+transport. It must never know what is in the bytes.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.structs import TopicPartition
 
 from core_ext.record_batch import OutputRun, encode_output
@@ -37,6 +37,17 @@ async def make_topic(broker: str, name: str, partitions: int = 1, **config: str)
     await admin.start()
     try:
         await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=config)])
+    finally:
+        await admin.close()
+
+
+async def delete_records(broker: str, topic: str, partition: int, before_offset: int) -> None:
+    """Deletes the first records of a partition."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker)
+    await admin.start()
+    try:
+        part = TopicPartition(topic, partition)
+        await admin.delete_records({part: RecordsToDelete(before_offset=before_offset)})
     finally:
         await admin.close()
 

@@ -8,15 +8,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
-from aiokafka.structs import TopicPartition
 
 from core_ext.record_batch import RecordRun
 from stream import customs_feed, topics
 from stream.customs_feed import CustomsFeed, CustomsLostError
 from stream.settings import Settings
 from stream.topic_reader import begins_and_ends
-from tests.stream.kafka_tools import WAIT_S_MAX, make_topic, send, until
+from tests.stream.kafka_tools import WAIT_S_MAX, delete_records, make_topic, send, until
 
 PARTITIONS = 2
 
@@ -79,13 +77,7 @@ def test_a_topic_whose_first_records_were_deleted_is_refused(kafka: str, topic_p
                 kafka, settings.topic(name), PARTITIONS, **{"cleanup.policy": "compact,delete"}
             )
         await send_customs(settings, "holds", 10)
-        admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
-        await admin.start()
-        try:
-            part = TopicPartition(settings.topic("holds"), 1)
-            await admin.delete_records({part: RecordsToDelete(before_offset=3)})
-        finally:
-            await admin.close()
+        await delete_records(kafka, settings.topic("holds"), 1, 3)
         counts = dict.fromkeys(topics.CUSTOMS, PARTITIONS)
         feed = CustomsFeed(settings, counts, Applied(), lambda _topic, _share: None)
         with pytest.raises(CustomsLostError, match="holds-1 begins at offset 3: records before it"):

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 import faust
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.consumer import fetcher as aiokafka_fetcher
 from aiokafka.structs import TopicPartition
 from mode import Service
@@ -32,7 +32,8 @@ from stream.transport.fetcher import (
     RunConsumer,
     RunFetcher,
 )
-from tests.stream.kafka_tools import WAIT_S_MAX, make_topic, send, until
+from tests.faults.proxy import Proxy
+from tests.stream.kafka_tools import WAIT_S_MAX, delete_records, make_topic, send, until
 
 Answer = Callable[[faust.Event], None]
 
@@ -52,18 +53,10 @@ def events(count: int, start: int = 0) -> list[tuple[bytes, bytes, int, int]]:
 @asynccontextmanager
 async def running(broker: str, group: str, topic: str, answer: Answer) -> AsyncIterator[faust.App]:
     """A started app whose agent calls `answer` with each event; stopped at the end."""
-    with tempfile.TemporaryDirectory() as directory:
-        async with _running(broker, group, topic, answer, directory) as app:
-            yield app
-
-
-@asynccontextmanager
-async def _running(
-    broker: str, group: str, topic: str, answer: Answer, directory: str
-) -> AsyncIterator[faust.App]:
+    directory = tempfile.TemporaryDirectory()
     app = faust.App(
         group,
-        datadir=directory,
+        datadir=directory.name,
         broker=f"gatejoin://{broker}",
         store="memory://",
         web_enabled=False,
@@ -81,11 +74,27 @@ async def _running(
         async for event in stream.noack().events():
             answer(event)
 
-    await app.start()
+    with directory:
+        await app.start()
+        try:
+            yield app
+        finally:
+            await app.stop()
+
+
+@asynccontextmanager
+async def reading(
+    broker: str, partition: TopicPartition, offset: int
+) -> AsyncIterator[RunConsumer]:
+    """A started consumer without a group that reads a partition from an offset on."""
+    consumer = RunConsumer(bootstrap_servers=broker, auto_offset_reset="earliest")
+    await consumer.start()
     try:
-        yield app
+        consumer.assign([partition])
+        consumer.seek(partition, offset)
+        yield consumer
     finally:
-        await app.stop()
+        await consumer.stop()
 
 
 async def committed(broker: str, group: str, topic: str) -> int:
@@ -239,24 +248,13 @@ def test_what_was_deleted_before_it_was_read_is_passed_over(kafka: str, topic_pr
     async def scenario() -> None:
         await make_topic(kafka, topic)
         await send(kafka, topic, events(100))
-        admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
-        await admin.start()
-        try:
-            await admin.delete_records({partition: RecordsToDelete(before_offset=50)})
-        finally:
-            await admin.close()
-        consumer = RunConsumer(bootstrap_servers=kafka, auto_offset_reset="earliest")
-        await consumer.start()
-        try:
-            consumer.assign([partition])
-            consumer.seek(partition, 10)
+        await delete_records(kafka, topic, 0, 50)
+        async with reading(kafka, partition, 10) as consumer:
             deadline, runs = time.monotonic() + WAIT_S_MAX, []
             while not runs:
                 assert time.monotonic() < deadline
                 runs = (await consumer.get_runs(1.0)).get(partition, [])
             assert (runs[0].run.base_offset, runs[-1].run.last_offset) == (50, 99)
-        finally:
-            await consumer.stop()
 
     asyncio.run(scenario())
 
@@ -268,68 +266,41 @@ def test_a_log_that_ends_before_what_was_read_of_it_is_told(kafka: str, topic_pr
     async def scenario() -> None:
         await make_topic(kafka, topic)
         await send(kafka, topic, events(100))
-        consumer = RunConsumer(bootstrap_servers=kafka, auto_offset_reset="earliest")
-        await consumer.start()
-        try:
-            consumer.assign([partition])
-            consumer.seek(partition, 101)
+        async with reading(kafka, partition, 101) as consumer:
             deadline = time.monotonic() + WAIT_S_MAX
             with pytest.raises(LogLostError, match="ends at offset 100, but was read up to 101"):
                 while time.monotonic() < deadline:
                     assert not await consumer.get_runs(1.0)
-        finally:
-            await consumer.stop()
 
     asyncio.run(scenario())
 
 
 def test_a_consumer_waits_for_its_first_broker(
-    kafka: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+    kafka: str,
+    topic_prefix: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Connections that are taken and closed at once, as by a balancer without a broker behind."""
     topic = topic_prefix + "events"
     monkeypatch.setattr(consumer_module, "RETRY_S", 0.05)
-    host, port = kafka.split(":")
-    is_open = False
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if is_open:
-            there, back = await asyncio.open_connection(host, int(port))
-            await asyncio.wait(
-                [
-                    asyncio.create_task(pipe(reader, back)),
-                    asyncio.create_task(pipe(there, writer)),
-                ],
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            back.transport.abort()
-        closed.append(writer)
-        writer.transport.abort()
-
-    async def pipe(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        while piece := await source.read(65536):
-            target.write(piece)
-            await target.drain()
-
-    closed: list[object] = []
+    balancer = Proxy()
 
     async def scenario() -> None:
-        nonlocal is_open
         await make_topic(kafka, topic)
         await send(kafka, topic, events(10))
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        balancer = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        await balancer.start()
         got: list[faust.Event] = []
 
         async def run() -> None:
-            async with running(balancer, topic, topic, got.append):
+            async with running(f"127.0.0.1:{balancer.port}", topic, topic, got.append):
                 await until(lambda: bool(got))
 
         async with asyncio.TaskGroup() as group:
             group.create_task(run())
-            await until(lambda: len(closed) > 6)
-            is_open = True
-        server.close()
+            await until(lambda: caplog.text.count("no broker yet to read events from") > 2)
+            balancer.target_port = int(kafka.rpartition(":")[2])
+        await balancer.stop()
 
     asyncio.run(asyncio.wait_for(scenario(), WAIT_S_MAX))
 
